@@ -1,0 +1,96 @@
+"""Typed stub of the native core. One section per kernel family, in the order of lib.rs.
+
+All times are int milliseconds. Kernels release the GIL and raise only the errors named here.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__version__: str
+
+# -- error ----------------------------------------------------------------------------------------------------------
+
+class DecodeError(ValueError): ...
+class DataDamaged(ValueError): ...
+
+# -- batch ----------------------------------------------------------------------------------------------------------
+
+class WriteBatch:
+    """One push as columns; see batch.rs. Immutable."""
+
+    @property
+    def series_count(self) -> int: ...
+    @property
+    def sample_count(self) -> int: ...
+    @property
+    def metadata_count(self) -> int: ...
+
+# -- wire -----------------------------------------------------------------------------------------------------------
+
+# -- codec ----------------------------------------------------------------------------------------------------------
+
+# -- head -----------------------------------------------------------------------------------------------------------
+
+# -- labels ---------------------------------------------------------------------------------------------------------
+
+class LabelFrame:
+    """n label sets as dictionary-coded columns. Immutable; cheap to share.
+
+    A row without a label has code -1 in that column. Columns are sorted by label name.
+    """
+
+    def __len__(self) -> int: ...
+    @property
+    def names(self) -> list[str]:
+        """Label names that at least one row may have, sorted."""
+    @staticmethod
+    def from_rows(rows: Sequence[dict[str, str]]) -> LabelFrame: ...
+    @staticmethod
+    def empty_rows(n: int) -> LabelFrame:
+        """n rows without any label."""
+    @staticmethod
+    def concat(frames: Sequence[LabelFrame]) -> LabelFrame: ...
+    def row(self, i: int) -> dict[str, str]: ...
+    def rows(self) -> list[dict[str, str]]: ...
+    def take(self, rows: NDArray[np.int64]) -> LabelFrame: ...
+    def keep(self, names: Sequence[str]) -> LabelFrame: ...
+    def drop(self, names: Sequence[str]) -> LabelFrame: ...
+    def codes(self, name: str) -> NDArray[np.int32]:
+        """Code of each row in `dictionary(name)`, -1 where absent. All -1 for an unknown name."""
+    def dictionary(self, name: str) -> list[str]: ...
+    def with_column(self, name: str, dictionary: Sequence[str], codes: NDArray[np.int32]) -> LabelFrame:
+        """Replace or add a column. A code whose dictionary entry is "" means absent, as -1 does."""
+    def group(self, names: Sequence[str], without: bool) -> tuple[NDArray[np.int64], LabelFrame]:
+        """Group id per row, and one row of labels per group, ids in order of first appearance.
+
+        without=False: group by exactly `names`; without=True: by all names but these (the caller adds __name__ itself
+        when it should go).
+        """
+    def match_ids(
+        self, other: LabelFrame, names: Sequence[str], ignoring: bool
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+        """Signature ids of the rows of self and other over one id space of the returned size: equal ids mean equal
+        values of `names` (or of all names but these). Absent equals absent only."""
+    def row_ids(self) -> tuple[NDArray[np.int64], int]:
+        """Id per row, equal ids for equal label sets, and the number of distinct ones."""
+    def sort_order(self) -> NDArray[np.int64]:
+        """Stable order of the rows by label set (name, then value, bytewise; a prefix sorts first)."""
+
+# -- windows --------------------------------------------------------------------------------------------------------
+
+class SampleColumns:
+    """Decoded samples of n series: row i owns offsets[i]:offsets[i+1]."""
+
+    def __init__(self, offsets: NDArray[np.int64], ts: NDArray[np.int64], values: NDArray[np.float64]) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """Length n + 1, ascending, from 0."""
+    @property
+    def ts(self) -> NDArray[np.int64]: ...
+    @property
+    def values(self) -> NDArray[np.float64]: ...
+
+# -- text -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,17 @@
+//! Typed errors that cross into Python.
+//!
+//! `DecodeError`: bytes from outside are malformed or over a bound (the sender's fault).
+//! `DataDamaged`: bytes at rest are malformed (ours or the disk's fault).
+
+use pyo3::create_exception;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+create_exception!(mimir_rw._native, DecodeError, PyValueError);
+create_exception!(mimir_rw._native, DataDamaged, PyValueError);
+
+pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("DecodeError", m.py().get_type::<DecodeError>())?;
+    m.add("DataDamaged", m.py().get_type::<DataDamaged>())?;
+    Ok(())
+}
