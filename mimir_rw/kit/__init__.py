@@ -1,0 +1,1 @@
+"""Collaborators of everything else: clock, chance, threads, services, tasks, backoff, limits, metrics, logging."""

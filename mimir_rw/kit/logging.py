@@ -1,0 +1,70 @@
+"""Log lines of the process: logfmt like Mimir's (`ts=… level=info msg="…"`), or JSON, on stderr.
+
+`configure` is called once by `app/`. Modules take a logger with `get_logger(component="…")`; it may be made before
+`configure`, since it binds to the settings when first used. Never log per sample or per request at info.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from typing import Any, TextIO, cast
+
+import structlog
+from structlog.typing import FilteringBoundLogger, WrappedLogger
+
+Logger = FilteringBoundLogger
+
+LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
+_LEVEL_NAMES = {"warning": "warn", "critical": "error", "exception": "error"}
+
+
+def get_logger(**fields: object) -> Logger:
+    """A logger whose lines carry `fields`, after ts, level and msg."""
+    return cast("Logger", structlog.get_logger(**fields))
+
+
+def configure(*, level: str = "info", format: str = "logfmt", stream: TextIO | None = None) -> None:
+    """Set what every logger does. level: debug, info, warn or error; format: logfmt or json."""
+    renderer: structlog.typing.Processor
+    if format == "json":
+        renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
+    else:
+        renderer = structlog.processors.LogfmtRenderer(bool_as_flag=False)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            _stamp,
+            structlog.processors.ExceptionRenderer(),
+            _escape_breaks if format != "json" else _unchanged,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(stream or sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _stamp(_: WrappedLogger, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Put ts, level and msg in front, as Mimir does."""
+    head: dict[str, Any] = {
+        "ts": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "level": _LEVEL_NAMES.get(method, method),
+        "msg": event.pop("event", ""),
+    }
+    head.update(event)
+    return head
+
+
+def _unchanged(_: WrappedLogger, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return event
+
+
+def _escape_breaks(_: WrappedLogger, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """One event is one line, whatever a user put into a tenant id or a query."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            # The renderer itself takes care of line feeds.
+            event[key] = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in value)
+    return event

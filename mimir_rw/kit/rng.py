@@ -1,0 +1,27 @@
+"""Chance as a collaborator. One seeded instance makes a run repeatable."""
+
+from __future__ import annotations
+
+import random
+from typing import Protocol
+
+
+class Rng(Protocol):
+    """Not for secrets."""
+
+    def random(self) -> float:
+        """Uniform in [0, 1)."""
+        ...
+
+    def randrange(self, stop: int, /) -> int:
+        """Uniform in [0, stop)."""
+        ...
+
+
+def system_rng() -> Rng:
+    """Seeded by the operating system."""
+    return random.Random()
+
+
+def seeded_rng(seed: int) -> Rng:
+    return random.Random(seed)

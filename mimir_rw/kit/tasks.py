@@ -1,0 +1,55 @@
+"""A supervised group of background tasks with one owner.
+
+Unlike asyncio.TaskGroup it does not bind its tasks to one `async with` block: a service opens it when it starts and
+cancels it when it stops. The first task that fails is reported once, through `failure`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+
+class TaskSupervisor:
+    def __init__(self) -> None:
+        self._tasks: dict[asyncio.Task[Any], None] = {}  # a dict keeps the order of starting
+        self._failed = asyncio.Event()
+        self.failure: BaseException | None = None
+        """What the first failed task raised."""
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def spawn(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
+        """Start a task that this group owns. It may end by itself; when it raises, `wait_failure` wakes."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks[task] = None
+        task.add_done_callback(self._ended)
+        return task
+
+    async def wait_failure(self) -> BaseException:
+        """Wait until a task has failed; the exception it raised."""
+        await self._failed.wait()
+        assert self.failure is not None
+        return self.failure
+
+    async def cancel(self) -> None:
+        """Cancel all tasks, newest first, and wait until each has ended."""
+        for task in reversed(list(self._tasks)):
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def drain(self) -> None:
+        """Wait until all tasks have ended by themselves."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.pop(task, None)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None and self.failure is None:
+            self.failure = error
+            self._failed.set()
