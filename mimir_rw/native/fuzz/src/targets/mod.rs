@@ -1,0 +1,3 @@
+//! One decoder family a file: `target` and its `seeds`.
+
+pub mod proto;
