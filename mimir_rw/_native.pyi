@@ -38,13 +38,17 @@ class WriteBatch:
 class LabelFrame:
     """n label sets as dictionary-coded columns. Immutable; cheap to share.
 
-    A row without a label has code -1 in that column. Columns are sorted by label name.
+    A row without a label has code -1 in that column. Columns are sorted by label name. Row numbers out of range raise
+    IndexError.
     """
 
     def __len__(self) -> int: ...
     @property
     def names(self) -> list[str]:
-        """Label names that at least one row may have, sorted."""
+        """Label names that at least one row has, sorted."""
+    @property
+    def nbytes(self) -> int:
+        """Bytes of codes and dictionaries, shared ones counted in full."""
     @staticmethod
     def from_rows(rows: Sequence[dict[str, str]]) -> LabelFrame: ...
     @staticmethod
@@ -54,14 +58,19 @@ class LabelFrame:
     def concat(frames: Sequence[LabelFrame]) -> LabelFrame: ...
     def row(self, i: int) -> dict[str, str]: ...
     def rows(self) -> list[dict[str, str]]: ...
+    def format_row(self, i: int) -> str:
+        """The series as Prometheus prints it: `up{a="b"}`, `up`, `{a="b"}`, `{}`."""
+    def format_labels(self, i: int) -> str:
+        """The label set as in Prometheus' error messages: `{__name__="up", a="b"}`."""
     def take(self, rows: NDArray[np.int64]) -> LabelFrame: ...
     def keep(self, names: Sequence[str]) -> LabelFrame: ...
     def drop(self, names: Sequence[str]) -> LabelFrame: ...
     def codes(self, name: str) -> NDArray[np.int32]:
         """Code of each row in `dictionary(name)`, -1 where absent. All -1 for an unknown name."""
-    def dictionary(self, name: str) -> list[str]: ...
+    def dictionary(self, name: str) -> list[str]:
+        """Distinct non-empty strings by code; may hold more than the rows use. Empty for an unknown name."""
     def with_column(self, name: str, dictionary: Sequence[str], codes: NDArray[np.int32]) -> LabelFrame:
-        """Replace or add a column. A code whose dictionary entry is "" means absent, as -1 does."""
+        """Replace or add a column. A code whose dictionary entry is "" means absent, as -1 does. Entries may repeat."""
     def group(self, names: Sequence[str], without: bool) -> tuple[NDArray[np.int64], LabelFrame]:
         """Group id per row, and one row of labels per group, ids in order of first appearance.
 

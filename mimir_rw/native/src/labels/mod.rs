@@ -1,3 +1,21 @@
-pub fn register(_m: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
-    Ok(())
+//! Label kernels: dictionary-coded label frames.
+//!
+//! `LabelFrame` holds the label sets of a query's series as columns of codes over dictionaries, so that grouping,
+//! matching, joining and sorting are work on integers. Frames and dictionaries never change once built; they are
+//! shared by `Arc` and read without the GIL.
+
+pub mod dictionary;
+mod factor;
+mod format;
+pub mod frame;
+mod frame_py;
+mod order;
+
+pub use dictionary::{Dictionary, Interner};
+pub use frame::{FrameBuilder, LabelFrame};
+
+use pyo3::prelude::*;
+
+pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<LabelFrame>()
 }
