@@ -1,0 +1,85 @@
+# make up      build what is missing and start mimir-rw on this machine (Ctrl-C stops it)
+# make test    install what the tests need and run them
+# make help    the other targets
+
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+CRATE   := mimir_rw/native
+RUST    := $(CRATE)/Cargo.toml $(CRATE)/Cargo.lock $(shell find $(CRATE)/src -name '*.rs')
+DATA    ?= .data
+PORT    ?= 8080
+ARGS    ?=
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+
+.DEFAULT_GOAL := help
+.PHONY: help install up down status test test-tools bench lint fmt docs e2e fuzz clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/.created:
+	@scripts/preflight $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# Python dependencies; the package itself is built by the next rule.
+$(VENV)/.deps: pyproject.toml $(VENV)/.created
+	@echo "==> installing Python dependencies into $(VENV)"
+	@$(BIN)/python scripts/dependencies.py runtime | $(BIN)/pip install --quiet --disable-pip-version-check --requirement /dev/stdin 'maturin>=1.9,<2'
+	@touch $@
+
+$(VENV)/.native: $(VENV)/.deps $(RUST)
+	@echo "==> building the native core (about a minute the first time)"
+	@$(BIN)/maturin develop --release --quiet
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.deps
+	@echo "==> installing development tools into $(VENV)"
+	@$(BIN)/python scripts/dependencies.py dev | $(BIN)/pip install --quiet --disable-pip-version-check --requirement /dev/stdin
+	@touch $@
+
+install: $(VENV)/.native ## install into .venv, no more
+
+up: install ## build and start everything in one process on this machine
+	@mkdir -p $(DATA)
+	@exec $(BIN)/mimir-rw -target=all -server.http-listen-port=$(PORT) \
+		-blocks-storage.tsdb.dir=$(DATA)/tsdb -auth.multitenancy-enabled=false -server.pid-file=$(DATA)/mimir-rw.pid $(ARGS)
+
+down: ## stop what `make up` started
+	@scripts/down $(DATA)/mimir-rw.pid
+
+status: install ## is it running, is it ready
+	@$(BIN)/mimir-rw status --url http://127.0.0.1:$(PORT)
+
+test-tools: $(VENV)/.dev
+	@scripts/test-tools
+
+test: install test-tools ## install what the tests need and run them
+	@$(BIN)/python -m pytest -n 2 -m 'not slow' $(ARGS)
+	@nice cargo test --quiet --release --manifest-path $(CRATE)/Cargo.toml
+
+e2e: install test-tools ## the slow lanes: crashes, full disks, bombs
+	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+bench: install test-tools ## our cost beside Prometheus and VictoriaMetrics, in one run
+	@$(BIN)/python -m tests.bench.run $(ARGS)
+
+lint: install $(VENV)/.dev ## ruff, mypy, rustfmt, clippy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	cargo fmt --manifest-path $(CRATE)/Cargo.toml --check
+	cargo clippy --quiet --release --manifest-path $(CRATE)/Cargo.toml --all-targets -- -D warnings
+
+fmt: $(VENV)/.dev ## format Python and Rust
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	cargo fmt --manifest-path $(CRATE)/Cargo.toml
+
+docs: install ## regenerate the reference pages
+	$(BIN)/python -m mimir_rw.config.docs
+
+clean: ## remove the build and the virtual environment, keep the data
+	rm -rf $(VENV) target

@@ -1,0 +1,192 @@
+"""`make bench`: ingest and query cost of mimir-rw beside its peers, in one run, as one table.
+
+CPU is of all server processes together (/proc), read after a query that counts every sample and two idle seconds.
+Memory is what the load added to the empty process. Results of our queries are compared with Prometheus'.
+Absolute figures vary from machine to machine; the ratios within a run are what counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench import client
+from tests.bench.load import Load, bodies, series_created
+from tests.bench.servers import Recipe, Server, mimir_rw, peers, running
+
+KIB = 1024
+
+
+@dataclass(slots=True)
+class Ingest:
+    load: Load
+    samples_per_second: float
+    cpu_us: float
+    rss: int
+    bytes_per_series: float
+    wal_per_sample: float | None
+    complete: bool
+
+
+@dataclass(slots=True)
+class Column:
+    """Everything measured of one server."""
+
+    name: str
+    ingest: dict[str, Ingest] = field(default_factory=dict)
+    queries: dict[str, client.QueryCost] = field(default_factory=dict)
+
+
+def measure_ingest(server: Server, load: Load, steps: Iterable[list[bytes]], connections: int) -> Ingest:
+    cpu = server.cpu_seconds()
+    seconds = client.replay(server, steps, connections)
+    window = (load.end_ms - load.start_ms) // 1000 + 60
+    seen = client.count_samples(server, load.end_ms, window, load.samples)
+    time.sleep(2)
+    cpu = server.cpu_seconds() - cpu
+    wal = server.wal_bytes()
+    rss = server.rss()
+    return Ingest(
+        load,
+        load.samples / seconds,
+        cpu * 1e6 / load.samples,
+        rss,
+        (rss - server.rss_empty) / series_created(load),
+        None if wal is None else wal / load.samples,
+        seen == load.samples,
+    )
+
+
+def lanes(args: argparse.Namespace, end_ms: int) -> dict[str, Load]:
+    def load(variant: str, series: int, steps: int) -> Load:
+        return Load(variant, series, steps, end_ms - steps * 15_000)  # type: ignore[arg-type]
+
+    small, large = args.series, args.series_large
+    out = {v: load(v, small, args.steps) for v in ("ordered", "shuffled", "churning")}
+    if large:
+        out["large"] = load("ordered", large, args.steps)
+    return {name: lane for name, lane in out.items() if not args.lane or name in args.lane}
+
+
+def run_server(recipe: Recipe, args: argparse.Namespace, end_ms: int, work: Path, console: Console) -> Column:
+    column = Column(recipe.name)
+    for lane, load in lanes(args, end_ms).items():
+        if lane == "large" and recipe.name.startswith(("newest", "prometheus")) and not args.large_everywhere:
+            continue
+        data = work / f"{recipe.name.replace(' ', '-')}-{lane}"
+        console.print(f"[dim]{recipe.name}: {lane}, {load.series:,} series x {load.steps} steps[/dim]")
+        with running(recipe, data) as server:
+            column.ingest[lane] = measure_ingest(server, load, bodies(load), args.connections)
+            if lane == "ordered":
+                for item in client.QUERIES:
+                    column.queries[item["name"]] = client.query_cost(
+                        server, item["q"], load.start_ms, load.end_ms, args.runs
+                    )
+        shutil.rmtree(data)
+    return column
+
+
+def ingest_table(columns: list[Column]) -> Table:
+    table = Table(title="ingest", title_justify="left")
+    for title in ("server", "lane", "samples/s", "CPU µs/sample", "RSS MiB", "KiB/series", "WAL B/sample", "all there"):
+        table.add_column(title, justify="left" if title in ("server", "lane") else "right")
+    for column in columns:
+        for lane, m in column.ingest.items():
+            table.add_row(
+                column.name, lane, f"{m.samples_per_second:,.0f}", f"{m.cpu_us:.3f}", f"{m.rss / KIB / KIB:.0f}",
+                f"{m.bytes_per_series / KIB:.2f}", "-" if m.wal_per_sample is None else f"{m.wal_per_sample:.1f}",
+                "yes" if m.complete else "NO",
+            )  # fmt: skip
+    return table
+
+
+def query_table(columns: list[Column]) -> Table:
+    table = Table(title="range queries: CPU ms (wall ms)", title_justify="left")
+    table.add_column("query")
+    for column in columns:
+        table.add_column(column.name, justify="right")
+    for item in client.QUERIES:
+        cells = [column.queries.get(item["name"]) for column in columns]
+        table.add_row(item["name"], *(f"{c.cpu_ms:.1f} ({c.wall_ms:.1f})" if c else "-" for c in cells))
+    return table
+
+
+def verdicts(columns: list[Column]) -> list[tuple[str, bool]]:
+    """What the project holds itself to, with the figures of this run."""
+    ours = columns[0]
+    by_name = {c.name: c for c in columns[1:]}
+    vm = next((c for n, c in by_name.items() if n.startswith("victoria")), None)
+    prom = next((c for n, c in by_name.items() if n.startswith("prometheus")), None)
+    newest = next((c for n, c in by_name.items() if n.startswith("newest prometheus")), None)
+    out: list[tuple[str, bool]] = []
+    if vm:
+        for lane, m in ours.ingest.items():
+            if lane in vm.ingest:
+                ratio = m.cpu_us / vm.ingest[lane].cpu_us
+                out.append((f"{lane}: CPU per sample {ratio:.2f} x {vm.name} (hold 0.80)", ratio <= 0.8))
+    for lane, m in ours.ingest.items():
+        kib = m.bytes_per_series / KIB
+        out.append((f"{lane}: memory {kib:.2f} KiB per series (hold 1.50)", kib <= 1.5))
+        out.append((f"{lane}: every sample counted", m.complete))
+    if {"ordered", "large"} <= ours.ingest.keys():
+        ratio = ours.ingest["large"].cpu_us / ours.ingest["ordered"].cpu_us
+        out.append((f"large: CPU per sample {ratio:.2f} x ordered (hold 1.50)", ratio <= 1.5))
+    for reference, tolerance in ((prom, 1e-9), (newest, 0.0)):
+        if reference is None:
+            continue
+        for name, cost in ours.queries.items():
+            theirs = reference.queries[name]
+            if reference is prom:
+                ratio = cost.cpu_ms / max(theirs.cpu_ms, 0.1)
+                out.append((f"{name}: CPU {ratio:.2f} x {prom.name} (hold 1.00)", ratio <= 1.0))
+            diff = client.differences(cost.result, theirs.result, tolerance)
+            equal = "equals" if not diff else f"DIFFERS from ({diff[0]})"
+            out.append((f"{name}: answer {equal} {reference.name}, tolerance {tolerance:g}", not diff))
+    return out
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
+    parser.add_argument("--series", type=int, default=50_000)
+    parser.add_argument("--series-large", type=int, default=500_000, help="0: no large lane")
+    parser.add_argument("--large-everywhere", action="store_true", help="run the large lane on every peer")
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--runs", type=int, default=10, help="counted runs of each query")
+    parser.add_argument("--lane", action="append", choices=["ordered", "shuffled", "churning", "large"])
+    parser.add_argument("--only", action="append", help="servers whose name begins with this (mimir-rw, prometheus …)")
+    parser.add_argument("--newest", type=Path, default=Path(".bench/newest/usr/bin"), help="directory of newer peers")
+    parser.add_argument("--extra", default="", help="more flags for mimir-rw, separated by blanks")
+    args = parser.parse_args()
+    console = Console(width=max(120, Console().width), highlight=False)
+
+    recipes = [mimir_rw("mimir-rw", *args.extra.split()), *peers(args.newest if args.newest.is_dir() else None)]
+    recipes = [r for r in recipes if not args.only or r.name.startswith(tuple(args.only))]
+    if not any(r.name.startswith("newest") for r in recipes):
+        console.print(f"[dim]no newer peers in {args.newest} (scripts/newest-peers fetches them)[/dim]")
+    end_ms = int(time.time() * 1000) // 15_000 * 15_000
+    columns = []
+    with tempfile.TemporaryDirectory(prefix="mimir-rw-bench-") as work:
+        for recipe in recipes:
+            columns.append(run_server(recipe, args, end_ms, Path(work), console))
+    console.print(ingest_table(columns))
+    console.print(query_table([c for c in columns if c.queries]))
+    failed = 0
+    if columns[0].name.startswith("mimir-rw"):
+        for text, held in verdicts(columns):
+            console.print(f"{'[green]ok  [/green]' if held else '[red]FAIL[/red]'} {text}")
+            failed += not held
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

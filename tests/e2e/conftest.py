@@ -1,0 +1,23 @@
+"""Fixtures of the end-to-end tests: processes that are killed whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e.processes import Process
+
+
+@pytest.fixture
+def keep() -> Iterator[Callable[[Process], Process]]:
+    """Register a process to be killed at the end of the test."""
+    kept: list[Process] = []
+
+    def register(process: Process) -> Process:
+        kept.append(process)
+        return process
+
+    yield register
+    for process in kept:
+        process.kill()
