@@ -63,6 +63,9 @@ test: install test-tools ## install what the tests need and run them
 e2e: install test-tools ## the slow lanes: crashes, full disks, bombs
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
+fuzz: install ## mutate the input of every native decoder, ARGS='--runs N --seed S'
+	@PYO3_PYTHON=$(CURDIR)/$(BIN)/python scripts/fuzz $(ARGS)
+
 bench: install test-tools ## our cost beside Prometheus and VictoriaMetrics, in one run
 	@$(BIN)/python -m tests.bench.run $(ARGS)
 

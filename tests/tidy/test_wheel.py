@@ -1,0 +1,61 @@
+"""The wheel is whole: installed into an empty environment, outside the tree, it starts a server and answers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.processes import Process, free_port, query, request
+from tests.tidy.source import ROOT
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Iterator[Path]:
+    """`bin/` of an environment that holds the built wheel; its dependencies are those of this environment."""
+    wheels = tmp_path / "wheels"
+    maturin = [sys.executable, "-m", "maturin", "build", "--release", "--quiet", "--out", str(wheels)]
+    subprocess.run(maturin, cwd=ROOT, check=True)
+    (wheel,) = wheels.glob("*.whl")
+    assert "abi3" in wheel.name
+    place = tmp_path / "env"
+    venv.create(place, with_pip=True)
+    python = place / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)], check=True)
+    # The dependencies are there already, one directory away; the package itself must not come from there.
+    purelib = next(Path(p) for p in sys.path if p.endswith("site-packages"))
+    (site,) = place.glob("lib/python3*/site-packages")
+    for entry in purelib.iterdir():
+        if not entry.name.startswith(("mimir_rw", "mimir-rw", "__editable__", "pip", "_distutils")):
+            target = site / entry.name
+            if not target.exists():
+                target.symlink_to(entry)
+    return place / "bin"
+
+
+def test_installed_wheel_runs_outside_the_tree(
+    tmp_path: Path, installed: Path, keep: Callable[[Process], Process]
+) -> None:
+    away = tmp_path / "elsewhere"
+    away.mkdir()
+    where = [str(installed / "python"), "-c", "import mimir_rw, mimir_rw._native as n; print(n.__file__)"]
+    assert str(installed.parent) in subprocess.run(where, cwd=away, check=True, capture_output=True, text=True).stdout
+    version = subprocess.run([installed / "mimir-rw", "version"], cwd=away, check=True, capture_output=True, text=True)
+    assert "0.1.0" in version.stdout
+    port = free_port()
+    argv = [
+        str(installed / "mimir-rw"), "-target=all", f"-server.http-listen-port={port}",
+        "-server.http-listen-address=127.0.0.1", "-auth.multitenancy-enabled=false",
+        f"-blocks-storage.tsdb.dir={away / 'tsdb'}",
+    ]  # fmt: skip
+    server = keep(Process(argv, port, "/ready", away / "log", cwd=away, env={"PYTHONPATH": ""}))
+    server.start()
+    assert query(server.url + "/prometheus", "query", query="1 + 1")["result"][1] == "2"
+    assert request(server.url + "/").status == 200
+    assert server.stop() == 0
