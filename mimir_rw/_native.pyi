@@ -90,16 +90,58 @@ class LabelFrame:
 # -- windows --------------------------------------------------------------------------------------------------------
 
 class SampleColumns:
-    """Decoded samples of n series: row i owns offsets[i]:offsets[i+1]."""
+    """Decoded samples of n series: row i owns offsets[i]:offsets[i+1]. Immutable; stale markers may be present.
 
-    def __init__(self, offsets: NDArray[np.int64], ts: NDArray[np.int64], values: NDArray[np.float64]) -> None: ...
-    def __len__(self) -> int: ...
+    Within a row times rise strictly.
+    """
+
+    def __init__(self, offsets: NDArray[np.int64], ts: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        """Copies its arguments. Raises ValueError when they break an invariant."""
+    @staticmethod
+    def from_matrix(
+        values: NDArray[np.float64], mask: NDArray[np.bool_], start_ms: int, step_ms: int
+    ) -> SampleColumns:
+        """One sample for each cell whose mask is true, at start_ms + column * step_ms (a subquery's result)."""
+    @staticmethod
+    def concat(parts: Sequence[SampleColumns]) -> SampleColumns:
+        """The rows of all parts, in order."""
+    def __len__(self) -> int:
+        """Number of rows."""
+    @property
+    def sample_count(self) -> int: ...
     @property
     def offsets(self) -> NDArray[np.int64]:
-        """Length n + 1, ascending, from 0."""
+        """Length n + 1, ascending, from 0. Like `ts` and `values` a read-only copy."""
     @property
     def ts(self) -> NDArray[np.int64]: ...
     @property
     def values(self) -> NDArray[np.float64]: ...
+    def drop_stale(self) -> SampleColumns: ...
+    def shift(self, delta_ms: int) -> SampleColumns:
+        """The same samples, delta_ms later."""
+
+# Kernels below take evaluation times as start_ms, start_ms + step_ms, ... (`steps` of them; step_ms = 0 repeats the
+# first, for `@`) and return values (float64) and mask (bool) of shape (rows, steps). A value whose mask is false is
+# 0 and means nothing. Offsets are the caller's: pass start_ms - offset.
+
+def select_instant(
+    cols: SampleColumns, start_ms: int, step_ms: int, steps: int, lookback_ms: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The newest sample with t - lookback < ts <= t; absent when that is a stale marker."""
+
+def select_instant_times(
+    cols: SampleColumns, start_ms: int, step_ms: int, steps: int, lookback_ms: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """As `select_instant`, but the time of that sample in seconds."""
+
+def window(
+    func: str, cols: SampleColumns, start_ms: int, step_ms: int, steps: int, range_ms: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """PromQL's `func` over the samples with t - range < ts <= t, stale markers left out.
+
+    func: rate, increase, delta, irate, idelta, changes, resets, or one of (count, present, first, last, sum, avg,
+    stddev, stdvar, min, max, ts_of_first, ts_of_last, ts_of_min, ts_of_max)_over_time. Raises ValueError for
+    another name and for a range that is not positive.
+    """
 
 # -- text -----------------------------------------------------------------------------------------------------------
