@@ -12,7 +12,12 @@ __version__: str
 
 # -- error ----------------------------------------------------------------------------------------------------------
 
-class DecodeError(ValueError): ...
+class DecodeError(ValueError):
+    """Bytes from outside are malformed."""
+
+class BodyTooLarge(DecodeError):
+    """A body is over its bound; the text is for the user."""
+
 class DataDamaged(ValueError): ...
 
 # -- batch ----------------------------------------------------------------------------------------------------------
@@ -28,6 +33,72 @@ class WriteBatch:
     def metadata_count(self) -> int: ...
 
 # -- wire -----------------------------------------------------------------------------------------------------------
+
+class PushLimits:
+    """A tenant's limits on what a push may hold. past_grace_ms 0: samples may be of any age."""
+
+    def __init__(
+        self,
+        *,
+        label_names_max: int,
+        info_label_names_max: int,
+        label_name_bytes_max: int,
+        label_value_bytes_max: int,
+        metadata_bytes_max: int,
+        future_grace_ms: int,
+        past_grace_ms: int,
+        utf8_names: bool,
+    ) -> None: ...
+
+class KnownSeries:
+    """Label sets of one tenant that passed validation, with their ring tokens; bounded. Safe to share by threads.
+
+    Only a cache: what `decode_remote_write` returns does not depend on it. A change of the tenant's label limits
+    empties it. entries_max 0 keeps nothing.
+    """
+
+    def __init__(self, *, entries_max: int) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def memory_bytes(self) -> int: ...
+
+class DecodedPush:
+    """What a push body holds: the valid part as a batch, the rest by reason. Immutable."""
+
+    @property
+    def batch(self) -> WriteBatch: ...
+    @property
+    def rejections(self) -> list[tuple[str, int, str]]:
+        """(error id, how many samples or metadata entries, text about the first), in the order in which the first of
+        each stands in the body."""
+    @property
+    def samples_received(self) -> int:
+        """As sent, valid or not; a native histogram counts as one."""
+    @property
+    def metadata_received(self) -> int: ...
+    @property
+    def exemplars_dropped(self) -> int: ...
+    @property
+    def newest_ms(self) -> int | None:
+        """Newest timestamp of the valid samples."""
+
+def decode_remote_write(
+    body: bytes,
+    *,
+    tenant: str,
+    key: bytes,
+    known: KnownSeries,
+    limits: PushLimits,
+    now_ms: int,
+    bytes_max: int,
+) -> DecodedPush:
+    """Decode and validate a remote write 1.0 body (snappy block).
+
+    key: 32 secret bytes, the same in the whole cluster. bytes_max bounds the unpacked body, checked before allocation;
+    the batch takes at most four times that. Invalid rows and samples are left out of the batch and listed; labels may
+    come in any order, labels of empty value are dropped. Native histograms are refused row by row, exemplars counted
+    and dropped. Raises DecodeError, of it BodyTooLarge when over bytes_max.
+    """
 
 # -- codec ----------------------------------------------------------------------------------------------------------
 

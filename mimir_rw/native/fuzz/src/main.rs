@@ -28,11 +28,23 @@ struct Target {
     seeds: fn() -> Vec<Vec<u8>>,
 }
 
-const TARGETS: &[Target] = &[Target {
-    name: "proto",
-    run: targets::proto::target,
-    seeds: targets::proto::seeds,
-}];
+const TARGETS: &[Target] = &[
+    Target {
+        name: "proto",
+        run: targets::proto::target,
+        seeds: targets::proto::seeds,
+    },
+    Target {
+        name: "remote_write",
+        run: targets::remote_write::target,
+        seeds: targets::remote_write::seeds,
+    },
+    Target {
+        name: "remote_write_message",
+        run: targets::remote_write::target_message,
+        seeds: targets::remote_write::seeds_message,
+    },
+];
 
 struct Options {
     target: String,

@@ -9,7 +9,7 @@ impl Rng {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,7 +22,7 @@ impl Rng {
         if n == 0 {
             0
         } else {
-            (self.next() % n as u64) as usize
+            (self.word() % n as u64) as usize
         }
     }
 }
@@ -50,7 +50,7 @@ const LENGTHS: [u64; 12] = [
 pub fn input(rng: &mut Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
     if seeds.is_empty() || rng.below(64) == 0 {
         let len = rng.below(64);
-        return (0..len).map(|_| rng.next() as u8).collect();
+        return (0..len).map(|_| rng.word() as u8).collect();
     }
     let mut data = seeds[rng.below(seeds.len())].clone();
     let mutations = [0, 1, 1, 1, 2, 2, 3, 4, 6, 10, 20][rng.below(11)];
@@ -68,12 +68,12 @@ fn mutate(rng: &mut Rng, data: &mut Vec<u8>, seeds: &[Vec<u8>]) {
     let to = (at + span).min(data.len());
     match rng.below(13) {
         0 if at < data.len() => data[at] ^= 1 << rng.below(8),
-        1 if at < data.len() => data[at] = rng.next() as u8,
+        1 if at < data.len() => data[at] = rng.word() as u8,
         2 if at < data.len() => data[at] = BYTES[rng.below(BYTES.len())],
         3 if at < data.len() => data[at] = data[at].wrapping_add([1, 255, 2, 254][rng.below(4)]),
         4 => drop(data.drain(at..to)),
         5 => data.truncate(at),
-        6 => insert(data, at, &rng.next().to_le_bytes()[..1 + span % 2]),
+        6 => insert(data, at, &rng.word().to_le_bytes()[..1 + span % 2]),
         7 => repeat(rng, data, at, to),
         8 => splice(rng, data, at, seeds),
         9 => replace(

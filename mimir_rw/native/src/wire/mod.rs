@@ -1,9 +1,124 @@
 //! Bytes from outside: the kernels that turn push bodies into a `WriteBatch`.
 
+pub mod known;
+mod metadata;
 pub mod proto;
+pub mod remote_write;
+mod scan;
+pub mod series;
+pub mod validate;
 
+#[cfg(test)]
+mod remote_write_tests;
+
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 
-pub fn register(_m: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+use crate::batch::WriteBatch;
+use crate::error::{BodyTooLarge, DecodeError};
+use known::{KnownSeries, LabelLimits};
+use remote_write::{Context, DecodeFault};
+use series::SeriesHasher;
+
+/// A tenant's limits on what a push may hold.
+#[pyclass(frozen, module = "mimir_rw._native")]
+pub struct PushLimits(remote_write::PushLimits);
+
+#[pymethods]
+impl PushLimits {
+    #[new]
+    #[pyo3(signature = (*, label_names_max, info_label_names_max, label_name_bytes_max, label_value_bytes_max,
+                        metadata_bytes_max, future_grace_ms, past_grace_ms, utf8_names))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        label_names_max: usize,
+        info_label_names_max: usize,
+        label_name_bytes_max: usize,
+        label_value_bytes_max: usize,
+        metadata_bytes_max: usize,
+        future_grace_ms: i64,
+        past_grace_ms: i64,
+        utf8_names: bool,
+    ) -> Self {
+        Self(remote_write::PushLimits {
+            labels: LabelLimits {
+                label_names_max,
+                info_label_names_max,
+                name_bytes_max: label_name_bytes_max,
+                value_bytes_max: label_value_bytes_max,
+                utf8_names,
+            },
+            metadata_bytes_max,
+            future_grace_ms,
+            past_grace_ms,
+        })
+    }
+}
+
+/// What a push body holds.
+#[pyclass(frozen, get_all, module = "mimir_rw._native")]
+pub struct DecodedPush {
+    batch: Py<WriteBatch>,
+    rejections: Vec<(String, u64, String)>,
+    samples_received: u64,
+    metadata_received: u64,
+    exemplars_dropped: u64,
+    newest_ms: Option<i64>,
+}
+
+impl From<DecodeFault> for PyErr {
+    fn from(fault: DecodeFault) -> Self {
+        match fault {
+            DecodeFault::TooLarge(text) => BodyTooLarge::new_err(text),
+            DecodeFault::Malformed(text) => DecodeError::new_err(text),
+        }
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (body, *, tenant, key, known, limits, now_ms, bytes_max))]
+#[allow(clippy::too_many_arguments)]
+fn decode_remote_write(
+    py: Python<'_>,
+    body: PyBackedBytes,
+    tenant: &str,
+    key: &[u8],
+    known: &Bound<'_, KnownSeries>,
+    limits: &Bound<'_, PushLimits>,
+    now_ms: i64,
+    bytes_max: usize,
+) -> PyResult<DecodedPush> {
+    let key: &[u8; 32] = key
+        .try_into()
+        .map_err(|_| PyValueError::new_err("key must have 32 bytes"))?;
+    let hasher = SeriesHasher::new(key);
+    let context = Context {
+        tenant,
+        hasher: &hasher,
+        known: known.get(),
+        limits: &limits.get().0,
+        now_ms,
+        bytes_max,
+    };
+    let push = py.detach(|| remote_write::decode(&body, &context))?;
+    Ok(DecodedPush {
+        newest_ms: push.batch.ts.iter().copied().max(),
+        rejections: push
+            .rejections
+            .into_iter()
+            .map(|r| (r.id.to_owned(), r.count, r.first))
+            .collect(),
+        samples_received: push.samples_received,
+        metadata_received: push.metadata_received,
+        exemplars_dropped: push.exemplars_dropped,
+        batch: Py::new(py, push.batch)?,
+    })
+}
+
+pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<KnownSeries>()?;
+    m.add_class::<PushLimits>()?;
+    m.add_class::<DecodedPush>()?;
+    m.add_function(wrap_pyfunction!(decode_remote_write, m)?)
 }

@@ -1,3 +1,4 @@
 //! One decoder family a file: `target` and its `seeds`.
 
 pub mod proto;
+pub mod remote_write;
