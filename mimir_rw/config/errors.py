@@ -22,14 +22,8 @@ def quoted(text: str) -> str:
     return '"' + shown.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + '"'
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` is most likely meant to be, or None when none is close. `name` is cut to 100
-    characters first: the search is quadratic in it."""
-    found = difflib.get_close_matches(name[:100], sorted(known), n=1, cutoff=0.6)
+def nearest(name: str, known: Iterable[str], *, certain: bool = True) -> str | None:
+    """The known name that `name` is most likely meant to be. None when nothing is known, or, if `certain`, when none is
+    close. `name` is cut to 100 characters first: the search is quadratic in it."""
+    found = difflib.get_close_matches(name[:100], sorted(known), n=1, cutoff=0.6 if certain else 0.0)
     return found[0] if found else None
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """`, did you mean "x"?` or an empty string."""
-    found = nearest(name, known)
-    return "" if found is None else f", did you mean {quoted(found)}?"

@@ -143,6 +143,7 @@ class ServerConfig:
         help="Log requests at level info instead of debug.",
         category=ADVANCED,
     )
+    pid_file: str = text("", flag="server.pid-file", help="File that holds the process id while the process runs.")
     http_path_prefix: str = text(
         "", flag="server.path-prefix", help="URL path under which everything is served.", category=ADVANCED
     )
@@ -215,7 +216,7 @@ class KvStoreConfig:
         "inmemory",
         flag=".store",
         help="Where the ring is kept: inmemory (one process), or memberlist once memberlist.join_members is set.",
-        choices=("inmemory", "memberlist"),
+        choices=("inmemory", "memberlist", "consul", "etcd", "multi"),
         departure=Departure("memberlist", "a single process has nobody to gossip with"),
     )
 
@@ -403,8 +404,8 @@ class BlocksStorageConfig:
     backend: str = text(
         "filesystem",
         flag="blocks-storage.backend",
-        help="Kind of bucket that holds the blocks.",
-        choices=("filesystem",),
+        help="Kind of bucket that holds the blocks; only filesystem is available yet.",
+        choices=("filesystem", "s3", "gcs", "azure", "swift"),
     )
     filesystem: FilesystemConfig = section(FilesystemConfig, flag_prefix="blocks-storage.filesystem")
     tsdb: TsdbConfig = section(TsdbConfig, flag_prefix="blocks-storage.tsdb")
@@ -436,7 +437,7 @@ class MemberlistConfig:
         departure=Departure("", "instances must never gossip with a Mimir cluster by accident"),
     )
     join_members: tuple[str, ...] = repeated(
-        (), flag="memberlist.join", help="Members to join at start: host:port, or a DNS name with a discovery prefix."
+        (), flag="memberlist.join", help="Members to join at start; clusters are not available yet."
     )
 
 

@@ -1,0 +1,304 @@
+"""Mimir's settings that this version does not have, and what a configuration that uses them gets.
+
+Three verdicts. MEANINGLESS: there is nothing here that it could tune (gRPC, Go's runtime, Kafka); a warning. UNBUILT:
+it belongs to a component or feature that is not there yet; a warning, because an existing mimir.yaml should start, and
+what is missing shows itself (its API answers 404). REFUSED: ignoring it would silently store something else than was
+asked for; an error, unless the value is the one that asks for nothing.
+
+Patterns have `*` for any text, except in rows that are REFUSED. A pattern for a YAML section covers all of it and gives
+one warning; a refused key inside of it is refused all the same.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mimir_rw.config.document import Items, Node, Scalar
+
+
+class Verdict(enum.Enum):
+    MEANINGLESS = "has no meaning here and is ignored"
+    UNBUILT = "is not available yet and is ignored"
+    REFUSED = "is not available yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    verdict: Verdict
+    keys: tuple[str, ...]
+    flags: tuple[str, ...]
+    reason: str = ""
+    """What is missing, or why there is nothing to tune."""
+    harmless: tuple[str, ...] = ()
+    """Values that ask for nothing: accepted without a word where the verdict is REFUSED."""
+
+    def message(self) -> str:
+        return self.verdict.value if not self.reason else f"{self.verdict.value} ({self.reason})"
+
+    def accepts(self, value: Node | str) -> bool:
+        """Whether the value, as a YAML node or a flag's text, asks for nothing."""
+        if isinstance(value, Scalar):
+            return value.null or value.text in self.harmless
+        if isinstance(value, Items):
+            return not value.items
+        return isinstance(value, str) and value in self.harmless
+
+
+def _row(verdict: Verdict, keys: str, flags: str, reason: str = "", harmless: Sequence[str] = ()) -> Foreign:
+    return Foreign(verdict, tuple(keys.split()), tuple(flags.split()), reason, tuple(harmless))
+
+
+_NO_GRPC = "calls between processes do not use gRPC"
+_NO_GO = "it tunes Mimir's own implementation"
+
+FOREIGN: tuple[Foreign, ...] = (
+    # Would change what is stored.
+    _row(
+        Verdict.REFUSED,
+        "limits.accept_ha_samples distributor.ha_tracker.enable_ha_tracker",
+        "distributor.ha-tracker.enable-for-all-users distributor.ha-tracker.enable",
+        "without deduplication of HA replicas every sample would be stored once per replica",
+        ("false",),
+    ),
+    _row(
+        Verdict.REFUSED,
+        "limits.metric_relabel_configs limits.drop_labels",
+        "distributor.drop-label",
+        "series would be stored with labels that should be changed or dropped",
+    ),
+    _row(
+        Verdict.REFUSED,
+        "common.storage.backend",
+        "common.storage.backend",
+        "data stays on local disk; use filesystem",
+        ("filesystem", ""),
+    ),
+    _row(
+        Verdict.REFUSED,
+        "server.proxy_protocol_enabled",
+        "server.proxy-protocol-enabled",
+        "connections that begin with a PROXY header would fail",
+        ("false",),
+    ),
+    # Nothing here that it could tune.
+    _row(
+        Verdict.MEANINGLESS,
+        "server.grpc_server_* server.grpc_collect_max_streams_by_conn server.grpc_listen_network "
+        "server.grpc_listen_conn_limit server.report_grpc_codes_in_instrumentation_label_enabled ingester_client "
+        "*.grpc_client_config",
+        "server.grpc-max-* server.grpc.* server.grpc-collect-* server.grpc-listen-network server.grpc-conn-limit "
+        "server.report-grpc-codes-* ingester.client.* *.grpc-client-config.*",
+        _NO_GRPC,
+    ),
+    _row(
+        Verdict.MEANINGLESS,
+        "activity_tracker usage_stats enable_go_runtime_metrics include_tenant_id_in_profile_labels "
+        "timeseries_unmarshal_caching_optimization_enabled flusher vault max_separate_metrics_groups_per_user",
+        "activity-tracker.* usage-stats.* enable-go-runtime-metrics include-tenant-id-in-profile-labels "
+        "timeseries-unmarshal-caching-optimization-enabled flusher.* vault.* max-separate-metrics-groups-per-user "
+        "debug.*",
+        _NO_GO,
+    ),
+    _row(
+        Verdict.MEANINGLESS,
+        "ingest_storage ingester.partition_ring block_builder block_builder_scheduler usage_tracker "
+        "usage_tracker_client compactor_scheduler",
+        "ingest-storage.* ingester.partition-ring.* block-builder.* block-builder-scheduler.* usage-tracker.* "
+        "usage-tracker-client.* compactor-scheduler.*",
+        "there is no Kafka in the write path",
+    ),
+    _row(
+        Verdict.MEANINGLESS,
+        "server.http_listen_network server.register_instrumentation server.log_source_ips_* "
+        "server.http_log_closed_connections_without_response_enabled server.trace_* server.cluster_validation "
+        "distributor.pool distributor.max_request_pool_buffer_size distributor.write_requests_buffer_pooling_enabled "
+        "distributor.reusable_ingester_push_workers querier.query_engine querier.enable_query_engine_fallback "
+        "querier.mimir_query_engine querier.filter_queryables_enabled querier.prefer_streaming_chunks_* "
+        "querier.streaming_chunks_* frontend.query_engine frontend.enable_query_engine_fallback "
+        "frontend.query_result_response_format frontend.use_active_series_decoder",
+        "server.http-listen-network server.register-instrumentation server.log-source-ips-* "
+        "server.http-log-closed-connections-without-response-enabled server.trace-* server.cluster-validation.* "
+        "distributor.client-cleanup-period distributor.health-check-ingesters "
+        "distributor.max-request-pool-buffer-size distributor.write-requests-buffer-pooling-enabled "
+        "distributor.reusable-ingester-push-workers querier.query-engine querier.enable-query-engine-fallback "
+        "querier.mimir-query-engine.* querier.filter-queryables-enabled querier.prefer-streaming-chunks-* "
+        "querier.streaming-chunks-* query-frontend.query-engine query-frontend.enable-query-engine-fallback "
+        "query-frontend.query-result-response-format query-frontend.use-active-series-decoder",
+        _NO_GO,
+    ),
+    _row(
+        Verdict.MEANINGLESS,
+        "blocks_storage.tsdb.stripe_size blocks_storage.tsdb.head_chunks_* blocks_storage.tsdb.series_hash_cache_* "
+        "blocks_storage.tsdb.head_postings_* blocks_storage.tsdb.block_postings_* "
+        "blocks_storage.tsdb.shared_postings_* blocks_storage.tsdb.index_lookup_planning_enabled "
+        "blocks_storage.tsdb.memory_snapshot_on_shutdown",
+        "blocks-storage.tsdb.stripe-size blocks-storage.tsdb.head-chunks-* blocks-storage.tsdb.series-hash-cache-* "
+        "blocks-storage.tsdb.head-postings-* blocks-storage.tsdb.block-postings-* "
+        "blocks-storage.tsdb.shared-postings-* blocks-storage.tsdb.index-lookup-planning-enabled "
+        "blocks-storage.tsdb.memory-snapshot-on-shutdown",
+        _NO_GO,
+    ),
+    # Components that are not there yet.
+    _row(Verdict.UNBUILT, "compactor limits.compactor_*", "compactor.*", "the compactor"),
+    _row(
+        Verdict.UNBUILT,
+        "store_gateway limits.store_gateway_* blocks_storage.bucket_store",
+        "store-gateway.* blocks-storage.bucket-store.*",
+        "the store-gateway",
+    ),
+    _row(Verdict.UNBUILT, "ruler ruler_storage limits.ruler_*", "ruler.* ruler-storage.*", "the ruler"),
+    _row(
+        Verdict.UNBUILT,
+        "alertmanager alertmanager_storage limits.alertmanager_* api.alertmanager_http_prefix",
+        "alertmanager.* alertmanager-storage.* http.alertmanager-http-prefix",
+        "the Alertmanager",
+    ),
+    _row(Verdict.UNBUILT, "overrides_exporter", "overrides-exporter.*", "the overrides-exporter"),
+    _row(
+        Verdict.UNBUILT,
+        "query_scheduler frontend_worker frontend.scheduler_* frontend.instance_* frontend.address frontend.port "
+        "limits.max_queriers_per_tenant",
+        "query-scheduler.* querier.frontend-* querier.scheduler-address querier.dns-lookup-period querier.id "
+        "query-frontend.scheduler-* query-frontend.instance-* query-frontend.max-queriers-per-tenant",
+        "the query-scheduler",
+    ),
+    _row(
+        Verdict.UNBUILT,
+        "frontend.split_queries_by_interval frontend.results_cache frontend.cache_* frontend.max_retries "
+        "frontend.not_running_timeout frontend.parallelize_shardable_queries frontend.query_sharding_* "
+        "frontend.shard_* frontend.extra_propagated_headers frontend.client_cluster_validation "
+        "frontend.log_query_request_headers frontend.active_series_write_timeout limits.max_query_parallelism "
+        "limits.query_sharding_* limits.results_cache_* limits.max_cache_freshness limits.cache_unaligned_requests "
+        "limits.align_queries_with_step limits.split_instant_queries_by_interval limits.blocked_queries "
+        "limits.limited_queries limits.blocked_requests limits.prom2_range_compat limits.subquery_spin_off_enabled "
+        "limits.labels_query_optimizer_enabled",
+        "query-frontend.split-* query-frontend.results-cache* query-frontend.cache-* query-frontend.max-retries-* "
+        "query-frontend.not-running-timeout query-frontend.parallelize-shardable-queries "
+        "query-frontend.query-sharding-* query-frontend.shard-* query-frontend.extra-propagated-headers "
+        "query-frontend.client-cluster-validation.* query-frontend.log-query-request-headers "
+        "query-frontend.active-series-write-timeout querier.max-query-parallelism query-frontend.max-cache-freshness "
+        "query-frontend.align-queries-with-step query-frontend.prom2-range-compat "
+        "query-frontend.subquery-spin-off-enabled query-frontend.labels-query-optimizer-enabled",
+        "the query-frontend's rewriting, sharding, caching and blocking of queries",
+    ),
+    _row(
+        Verdict.UNBUILT,
+        "ingester.ring.heartbeat_period ingester.ring.heartbeat_timeout ingester.ring.zone_awareness_enabled "
+        "ingester.ring.excluded_zones ingester.ring.tokens_file_path ingester.ring.num_tokens "
+        "ingester.ring.instance_* ingester.ring.unregister_on_shutdown ingester.ring.observe_period "
+        "ingester.ring.min_ready_duration ingester.ring.final_sleep ingester.ring.token_generation_strategy "
+        "ingester.ring.spread_minimizing_* ingester.ring.kvstore.prefix ingester.ring.kvstore.consul "
+        "ingester.ring.kvstore.etcd ingester.ring.kvstore.multi distributor.ring distributor.remote_timeout "
+        "memberlist.node_name memberlist.randomize_node_name memberlist.stream_timeout "
+        "memberlist.retransmit_factor memberlist.pull_push_interval memberlist.gossip_* "
+        "memberlist.dead_node_reclaim_time memberlist.compression_enabled memberlist.notify_interval "
+        "memberlist.advertise_addr memberlist.advertise_port memberlist.cluster_label_verification_disabled "
+        "memberlist.min_join_backoff memberlist.max_join_backoff memberlist.max_join_retries "
+        "memberlist.abort_if_* memberlist.rejoin_interval memberlist.left_ingesters_timeout "
+        "memberlist.obsolete_entries_timeout memberlist.leave_timeout memberlist.broadcast_timeout_* "
+        "memberlist.message_history_buffer_bytes memberlist.watch_prefix_buffer_size memberlist.bind_addr "
+        "memberlist.bind_port memberlist.packet_dial_timeout memberlist.packet_write_timeout "
+        "memberlist.max_concurrent_writes memberlist.acquire_writer_timeout memberlist.tls_* "
+        "limits.ingestion_tenant_shard_size querier.shuffle_sharding_* querier.minimize_ingester_requests* "
+        "ingester.*owned_series*",
+        "ingester.ring.heartbeat-period ingester.ring.heartbeat-timeout ingester.ring.zone-awareness-enabled "
+        "ingester.ring.excluded-zones ingester.ring.tokens-file-path ingester.ring.num-tokens "
+        "ingester.ring.instance-* ingester.ring.unregister-on-shutdown ingester.ring.observe-period "
+        "ingester.ring.min-ready-duration ingester.ring.final-sleep ingester.ring.token-generation-strategy "
+        "ingester.ring.spread-minimizing-* ingester.ring.prefix ingester.ring.consul.* ingester.ring.etcd.* "
+        "ingester.ring.multi.* distributor.ring.* distributor.remote-timeout memberlist.nodename "
+        "memberlist.randomize-node-name memberlist.stream-timeout memberlist.retransmit-factor "
+        "memberlist.pullpush-interval memberlist.gossip-* memberlist.dead-node-reclaim-time "
+        "memberlist.compression-enabled memberlist.notify-interval memberlist.advertise-addr "
+        "memberlist.advertise-port memberlist.cluster-label-verification-disabled memberlist.min-join-backoff "
+        "memberlist.max-join-backoff memberlist.max-join-retries memberlist.abort-if-* "
+        "memberlist.rejoin-interval memberlist.left-ingesters-timeout memberlist.obsolete-entries-timeout "
+        "memberlist.leave-timeout memberlist.broadcast-timeout-* memberlist.message-history-buffer-bytes "
+        "memberlist.watch-prefix-buffer-size memberlist.bind-addr memberlist.bind-port "
+        "memberlist.packet-dial-timeout memberlist.packet-write-timeout memberlist.max-concurrent-writes "
+        "memberlist.acquire-writer-timeout memberlist.transport-debug memberlist.tls-* "
+        "distributor.ingestion-tenant-shard-size querier.shuffle-sharding-* "
+        "querier.minimize-ingester-requests* ingester.*owned-series*",
+        "rings and gossip",
+    ),
+    _row(
+        Verdict.UNBUILT,
+        "blocks_storage.s3 blocks_storage.gcs blocks_storage.azure blocks_storage.swift blocks_storage.storage_prefix "
+        "common blocks_storage.tsdb.ship_* blocks_storage.tsdb.head_compaction_* "
+        "blocks_storage.tsdb.flush_blocks_on_shutdown blocks_storage.tsdb.close_idle_tsdb_timeout "
+        "blocks_storage.tsdb.bigger_out_of_order_* blocks_storage.tsdb.early_head_compaction_* "
+        "blocks_storage.tsdb.timely_head_compaction_enabled limits.s3_sse_* limits.out_of_order_blocks_* "
+        "querier.query_store_after limits.query_ingesters_within",
+        "blocks-storage.s3.* blocks-storage.gcs.* blocks-storage.azure.* blocks-storage.swift.* "
+        "blocks-storage.storage-prefix common.* blocks-storage.tsdb.ship-* blocks-storage.tsdb.head-compaction-* "
+        "blocks-storage.tsdb.flush-blocks-on-shutdown blocks-storage.tsdb.close-idle-tsdb-timeout "
+        "blocks-storage.tsdb.bigger-out-of-order-* blocks-storage.tsdb.early-head-compaction-* "
+        "blocks-storage.tsdb.timely-head-compaction-enabled ingester.out-of-order-blocks-* "
+        "querier.query-store-after querier.query-ingesters-within",
+        "blocks and object storage",
+    ),
+    _row(
+        Verdict.UNBUILT,
+        "tenant_federation limits.cardinality_analysis_* limits.label_names_and_values_results_* "
+        "limits.label_values_max_cardinality_* limits.active_series_results_* "
+        "querier.max_concurrent_remote_read_queries",
+        "tenant-federation.* querier.cardinality-* querier.label-* querier.active-series-results-* "
+        "querier.max-concurrent-remote-read-queries",
+        "federation of tenants, cardinality analysis and remote read",
+    ),
+    _row(
+        Verdict.UNBUILT,
+        "distributor.ha_tracker limits.ha_* distributor.max_otlp_request_size distributor.max_influx_request_size "
+        "distributor.influx_endpoint_enabled limits.otel_* limits.metric_relabeling_enabled "
+        "limits.max_native_histogram_buckets limits.reduce_native_histogram_over_max_buckets "
+        "limits.native_histograms_* limits.max_exemplars_per_series_per_request limits.ignore_ooo_exemplars "
+        "limits.active_series_* ingester.active_series_* ingester.tsdb_config_update_period "
+        "limits.separate_metrics_group_label limits.cost_attribution_* limits.max_cost_attribution_* "
+        "cost_attribution_* ingester.read_path_* ingester.*_circuit_breaker ingester.*_reactive_limiter "
+        "ingester.rejection_prioritizer api.skip_label_* limits.max_estimated_fetched_chunks_*",
+        "distributor.ha-tracker.* distributor.max-otlp-request-size distributor.max-influx-request-size "
+        "distributor.influx-endpoint-enabled distributor.otel-* distributor.metric-relabeling-enabled "
+        "validation.max-native-histogram-buckets validation.reduce-native-histogram-over-max-buckets "
+        "ingester.native-histograms-* distributor.max-exemplars-per-series-per-request ingester.ignore-ooo-exemplars "
+        "ingester.active-series-* ingester.tsdb-config-update-period validation.separate-metrics-group-label "
+        "validation.*cost-attribution-* cost-attribution.* ingester.read-path-* ingester.*-circuit-breaker.* "
+        "ingester.*-reactive-limiter.* ingester.rejection-prioritizer.* api.skip-label-* "
+        "querier.max-estimated-fetched-chunks-*",
+        "a part of ingestion or validation that comes later",
+    ),
+    _row(
+        Verdict.UNBUILT,
+        "server.grpc_tls_config server.http_server_read_header_timeout server.log_request_exclude_headers_list",
+        "server.grpc-tls-* server.http-read-header-timeout server.log-request-headers-exclude-list",
+    ),
+)
+
+
+def foreign_key(path: Sequence[str]) -> Foreign | None:
+    """The row for a YAML path that is not in the tree, if Mimir has it."""
+    return _find(_BY_KEY, ".".join(path))
+
+
+def foreign_flag(flag: str) -> Foreign | None:
+    return _find(_BY_FLAG, flag)
+
+
+def refused_keys() -> Sequence[tuple[tuple[str, ...], Foreign]]:
+    """The YAML paths that are refused, each with its row."""
+    return _REFUSED
+
+
+def _find(table: Sequence[tuple[re.Pattern[str], Foreign]], name: str) -> Foreign | None:
+    return next((row for pattern, row in table if pattern.fullmatch(name)), None)
+
+
+def _compile(patterns: Sequence[str]) -> re.Pattern[str]:
+    return re.compile("|".join(".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns))
+
+
+_BY_KEY = tuple((_compile(row.keys), row) for row in FOREIGN)
+_BY_FLAG = tuple((_compile(row.flags), row) for row in FOREIGN)
+_REFUSED = tuple((tuple(key.split(".")), row) for row in FOREIGN if row.verdict is Verdict.REFUSED for key in row.keys)

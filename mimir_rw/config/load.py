@@ -1,0 +1,86 @@
+"""From arguments, environment and file to one configuration: flags over YAML over defaults."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mimir_rw.config.consistency import check_config
+from mimir_rw.config.decode import Gathered, Place, gather_section
+from mimir_rw.config.document import read_document
+from mimir_rw.config.errors import ConfigError, quoted
+from mimir_rw.config.flags import Arguments, parse_arguments
+from mimir_rw.config.settings import Placed, Value, build, walk
+from mimir_rw.config.tree import Config
+
+_REFERENCE = re.compile(r"\$\{([^{}:\n]*)(?::([^{}\n]*))?\}")
+
+CLUSTERED: Mapping[tuple[str, ...], Value] = {
+    ("ingester", "ring", "replication_factor"): 3,
+    ("ingester", "ring", "kvstore", "store"): "memberlist",
+}
+"""Defaults that hold instead once `memberlist.join_members` is set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """warnings: a line each, about settings that were accepted and have no effect."""
+
+    config: Config
+    arguments: Arguments
+    warnings: tuple[str, ...]
+
+
+def settings_by_flag() -> dict[str, Placed]:
+    return {placed.flag: placed for placed in walk(Config) if placed.flag is not None}
+
+
+def load(argv: Sequence[str], *, environment: Mapping[str, str], read: Callable[[str], bytes]) -> Loaded:
+    """argv: without the program's name. read: a file's bytes or OSError. Raises ConfigError."""
+    arguments = parse_arguments(argv, settings_by_flag())
+    gathered = Gathered()
+    if arguments.config_file:
+        data = read_file(arguments.config_file, read)
+        if arguments.asks("config.expand-env"):
+            data = expand_environment(data, environment)
+        gather_section(read_document(data, name=arguments.config_file), Config, Place(arguments.config_file), gathered)
+    chosen = {**gathered.values, **arguments.values}
+    if chosen.get(("memberlist", "join_members")):
+        chosen = {**CLUSTERED, **chosen}
+    config = build(Config, chosen)
+    origins = {path: at for path, at in gathered.origins.items() if path not in arguments.values}
+    check_config(config, origins)
+    return Loaded(config, arguments, (*gathered.warnings, *arguments.warnings))
+
+
+def check_file(name: str, data: bytes) -> tuple[str, ...]:
+    """Check a configuration file by itself; its warnings. Raises ConfigError."""
+    gathered = Gathered()
+    gather_section(read_document(data, name=name), Config, Place(name), gathered)
+    check_config(build(Config, gathered.values), gathered.origins)
+    return tuple(gathered.warnings)
+
+
+def read_file(name: str, read: Callable[[str], bytes]) -> bytes:
+    try:
+        return read(name)
+    except OSError as error:
+        raise ConfigError(f"{name}: {error.strerror or error}") from None
+    except ValueError:
+        raise ConfigError(f"{quoted(name)} is not a file name") from None
+
+
+def expand_environment(data: bytes, environment: Mapping[str, str]) -> bytes:
+    """Replace `${NAME}` and `${NAME:default}` by the variable, or by the default where it is unset or empty.
+
+    An unset variable without default becomes empty. Other uses of `$` stay as they are. It happens before the text is
+    read as YAML, and what a variable brings is not expanded again.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        return environment.get(match[1], "") or match[2] or ""
+
+    # Bytes that are not UTF-8 pass through here; reading the document then names their line.
+    text = data.decode("utf-8", "surrogateescape")
+    return _REFERENCE.sub(replace, text).encode("utf-8", "surrogateescape")
