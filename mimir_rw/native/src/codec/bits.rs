@@ -1,0 +1,149 @@
+//! Bit streams, most significant bit first (tsdb-block.md section 6).
+
+/// Where an appender puts bits. Bits past what was put are zero.
+pub trait BitSink {
+    /// Append the top `n` bits of `left` (0 <= n <= 64); its other bits are zero.
+    fn put(&mut self, left: u64, n: u32);
+}
+
+/// A bit stream in one vector.
+#[derive(Clone, Debug, Default)]
+pub struct BitVec {
+    pub bytes: Vec<u8>,
+    /// Free bits of the last byte.
+    free: u32,
+}
+
+impl BitSink for BitVec {
+    fn put(&mut self, left: u64, n: u32) {
+        let mut rest = left;
+        let mut n = n;
+        if self.free > 0 && n > 0 {
+            if let Some(last) = self.bytes.last_mut() {
+                *last |= (rest >> (64 - self.free)) as u8;
+            }
+            let took = self.free.min(n);
+            self.free -= took;
+            rest = rest.unbounded_shl(took);
+            n -= took;
+        }
+        while n > 0 {
+            self.bytes.push((rest >> 56) as u8);
+            rest <<= 8;
+            let took = n.min(8);
+            self.free = 8 - took;
+            n -= took;
+        }
+    }
+}
+
+/// Reads bits a word at a time. Past the end it delivers zeros; `overrun` says that it did.
+#[derive(Clone, Debug)]
+pub struct BitReader<'a> {
+    data: &'a [u8],
+    /// Next byte to load.
+    pos: usize,
+    /// Loaded bits, left-aligned; bits below `have` may hold the start of data[pos].
+    word: u64,
+    have: u32,
+}
+
+impl<'a> BitReader<'a> {
+    pub fn new(data: &'a [u8]) -> Self {
+        BitReader {
+            data,
+            pos: 0,
+            word: 0,
+            have: 0,
+        }
+    }
+
+    /// Make at least 56 bits available.
+    #[inline(always)]
+    pub fn refill(&mut self) {
+        let next = match self.data.get(self.pos..self.pos + 8) {
+            Some(b) => u64::from_be_bytes(b.try_into().unwrap_or([0; 8])),
+            None => self.tail_word(),
+        };
+        self.word |= next >> self.have;
+        let bytes = (63 - self.have) >> 3;
+        self.pos += bytes as usize;
+        self.have += bytes * 8;
+    }
+
+    #[cold]
+    fn tail_word(&self) -> u64 {
+        let mut b = [0u8; 8];
+        let rest = self.data.get(self.pos..).unwrap_or(&[]);
+        let n = rest.len().min(8);
+        b[..n].copy_from_slice(&rest[..n]);
+        u64::from_be_bytes(b)
+    }
+
+    /// The loaded bits, left-aligned. At least 56 after `refill`.
+    #[inline(always)]
+    pub fn peek(&self) -> u64 {
+        self.word
+    }
+
+    /// Drop `n` loaded bits (n <= 56 after one `refill`).
+    #[inline(always)]
+    pub fn consume(&mut self, n: u32) {
+        self.word <<= n;
+        self.have -= n;
+    }
+
+    /// The next `n` bits (1 <= n <= 64), right-aligned.
+    #[inline(always)]
+    pub fn take(&mut self, n: u32) -> u64 {
+        self.refill();
+        if n <= 56 {
+            let v = self.word >> (64 - n);
+            self.consume(n);
+            return v;
+        }
+        let high = self.word >> 32;
+        self.consume(32);
+        self.refill();
+        let low_n = n - 32;
+        let low = self.word >> (64 - low_n);
+        self.consume(low_n);
+        high << low_n | low
+    }
+
+    /// Whether more bits were consumed than the data has.
+    #[inline(always)]
+    pub fn overrun(&self) -> bool {
+        self.pos > self.data.len() && (self.pos - self.data.len()) * 8 > self.have as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_is_taken() {
+        let widths = [1u32, 64, 3, 57, 7, 8, 56, 33, 2, 64, 64, 5];
+        let mut sink = BitVec::default();
+        let mut seed = 0x9e37_79b9_7f4a_7c15u64;
+        let mut want = Vec::new();
+        for (i, n) in widths.iter().cycle().take(500).enumerate() {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(i as u64);
+            let v = seed >> (64 - n);
+            want.push((v, *n));
+            sink.put(v << (64 - n), *n);
+        }
+        let mut r = BitReader::new(&sink.bytes);
+        for (v, n) in want {
+            assert_eq!(r.take(n), v);
+            assert!(!r.overrun());
+        }
+        for _ in 0..8 {
+            r.take(1);
+        }
+        assert!(r.overrun());
+    }
+}
