@@ -25,8 +25,7 @@ def help_text(*, everything: bool) -> str:
         entries[name] = [f"  -{name}", *_wrapped(help)]
     entries[CONFIG_FILE] = [f"  -{CONFIG_FILE} filepath", *_wrapped(CONFIG_FILE_HELP)]
     lines = ["Usage of mimir-rw:", *(line for name in sorted(entries) for line in entries[name])]
-    if not everything:
-        lines += ["", "Use -help-all to see every flag."]
+    lines += ["", *([] if everything else ["Use -help-all to see every flag."]), "`mimir-rw help` lists the commands."]
     return "\n".join(lines) + "\n"
 
 

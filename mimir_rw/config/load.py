@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from mimir_rw.config.consistency import check_config
 from mimir_rw.config.decode import Gathered, Place, gather_section
@@ -38,7 +39,11 @@ def settings_by_flag() -> dict[str, Placed]:
 
 def load(argv: Sequence[str], *, environment: Mapping[str, str], read: Callable[[str], bytes]) -> Loaded:
     """argv: without the program's name. read: a file's bytes or OSError. Raises ConfigError."""
-    arguments = parse_arguments(argv, settings_by_flag())
+    return load_arguments(parse_arguments(argv, settings_by_flag()), environment=environment, read=read)
+
+
+def load_arguments(arguments: Arguments, *, environment: Mapping[str, str], read: Callable[[str], bytes]) -> Loaded:
+    """As `load`, when the arguments are parsed already."""
     gathered = Gathered()
     if arguments.config_file:
         data = read_file(arguments.config_file, read)
@@ -60,6 +65,11 @@ def check_file(name: str, data: bytes) -> tuple[str, ...]:
     gather_section(read_document(data, name=name), Config, Place(name), gathered)
     check_config(build(Config, gathered.values), gathered.origins)
     return tuple(gathered.warnings)
+
+
+def read_bytes(name: str) -> bytes:
+    """A file's content: the `read` of a real process."""
+    return Path(name).read_bytes()
 
 
 def read_file(name: str, read: Callable[[str], bytes]) -> bytes:

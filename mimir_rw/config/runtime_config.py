@@ -15,7 +15,6 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 from mimir_rw.config.consistency import limits_problem
@@ -84,11 +83,6 @@ def decode_settings(config: Config, files: Sequence[tuple[str, bytes]]) -> Runti
         digest=hashlib.sha256(b"\0".join(data for _, data in files)).hexdigest(),
         warnings=tuple(gathered.warnings),
     )
-
-
-def read_bytes(name: str) -> bytes:
-    """A file's content; the `read` of everything here in a real process."""
-    return Path(name).read_bytes()
 
 
 def runtime_yaml(config: Config, settings: RuntimeSettings, *, changed_only: bool) -> str:

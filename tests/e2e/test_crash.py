@@ -21,7 +21,7 @@ def test_kill_nine_under_load(tmp_path: Path, keep: Callable[[Process], Process]
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     rng = random.Random(seed)
-    server = keep(mimir_rw(tmp_path, "-server.log-level=warn"))
+    server = keep(mimir_rw(tmp_path, "-log.level=warn"))
     server.start()
     start_ms = int(time.time() * 1000) - 600_000
     senders = [Sender(server.port, f"s{n}", 50, start_ms) for n in range(4)]
@@ -46,7 +46,7 @@ def test_kill_nine_under_load(tmp_path: Path, keep: Callable[[Process], Process]
 
 
 def test_stop_and_start_keeps_everything(tmp_path: Path, keep: Callable[[Process], Process]) -> None:
-    server = keep(mimir_rw(tmp_path, "-server.log-level=warn"))
+    server = keep(mimir_rw(tmp_path, "-log.level=warn"))
     server.start()
     sender = Sender(server.port, "calm", 20, int(time.time() * 1000) - 600_000)
     sender.start()

@@ -33,7 +33,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_full_disk_and_recovery(tmp_path: Path, small_disk: Path, keep: Callable[[Process], Process]) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(1 << 20))
-    server = keep(mimir_rw(tmp_path, "-server.log-level=warn", data=small_disk / "tsdb"))
+    server = keep(mimir_rw(tmp_path, "-log.level=warn", data=small_disk / "tsdb"))
     server.start()
     sender = Sender(server.port, "disk", 200, int(time.time() * 1000) - 600_000, pause=0)
     sender.start()

@@ -42,7 +42,7 @@ TOKENS = ["(", ")", "{", "}", "[", "]", "5m", "0x1F", '"', "'", "`", "\\", "by",
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     directory = tmp_path_factory.mktemp("hostile")
-    process = mimir_rw(directory, "-server.log-level=error", "-distributor.ingestion-rate-limit=100000000",
+    process = mimir_rw(directory, "-log.level=error", "-distributor.ingestion-rate-limit=100000000",
                        "-distributor.ingestion-burst-size=1000000000")  # fmt: skip
     process.start()
     yield process
@@ -220,7 +220,7 @@ def test_range_bombs(server: Process, query: str) -> None:
 def test_tenant_tricks(tmp_path: Path, server: Process, tenant: str) -> None:
     directory = tmp_path / "multi"
     directory.mkdir()
-    process = mimir_rw(directory, "-server.log-level=error", "-auth.multitenancy-enabled=true")
+    process = mimir_rw(directory, "-log.level=error", "-auth.multitenancy-enabled=true")
     process.start()
     try:
         headers = HEADERS | {"X-Scope-OrgID": tenant}

@@ -52,7 +52,7 @@ def settled(base: str, want_ms: int) -> None:
 
 
 def test_ten_range_queries_equal_prometheus(tmp_path: Path, keep: Callable[[Process], Process]) -> None:
-    ours = keep(mimir_rw(tmp_path, "-server.log-level=warn"))
+    ours = keep(mimir_rw(tmp_path, "-log.level=warn"))
     ours.start()
     theirs = keep(prometheus(tmp_path, CONFIG % ours.port))
     theirs.start()

@@ -1,0 +1,43 @@
+"""The commands of `mimir-rw`, gathered from the modules that have them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+
+import mimir_rw
+from mimir_rw.cli.config import config_app
+from mimir_rw.cli.status import status
+
+app = typer.Typer(
+    name="mimir-rw",
+    help="Commands around mimir-rw. A first argument that begins with - starts a server instead: see mimir-rw -help.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+app.add_typer(config_app, name="config")
+app.command()(status)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(f"mimir-rw {mimir_rw.__version__}")
+
+
+@app.command(name="help")
+def show_help(context: typer.Context) -> None:
+    """Print this list."""
+    assert context.parent is not None
+    print(context.parent.get_help())
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command; its exit status."""
+    try:
+        app(list(arguments), prog_name="mimir-rw")
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(bool(ended.code))
+    return 0
