@@ -169,9 +169,7 @@ class SampleColumns:
     def __init__(self, offsets: NDArray[np.int64], ts: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         """Copies its arguments. Raises ValueError when they break an invariant."""
     @staticmethod
-    def from_matrix(
-        values: NDArray[np.float64], mask: NDArray[np.bool_], start_ms: int, step_ms: int
-    ) -> SampleColumns:
+    def from_matrix(values: NDArray[np.float64], mask: NDArray[np.bool_], start_ms: int, step_ms: int) -> SampleColumns:
         """One sample for each cell whose mask is true, at start_ms + column * step_ms (a subquery's result)."""
     @staticmethod
     def concat(parts: Sequence[SampleColumns]) -> SampleColumns:
@@ -206,13 +204,99 @@ def select_instant_times(
     """As `select_instant`, but the time of that sample in seconds."""
 
 def window(
-    func: str, cols: SampleColumns, start_ms: int, step_ms: int, steps: int, range_ms: int
+    func: str,
+    cols: SampleColumns,
+    start_ms: int,
+    step_ms: int,
+    steps: int,
+    range_ms: int,
+    params: Sequence[NDArray[np.float64]] = (),
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """PromQL's `func` over the samples with t - range < ts <= t, stale markers left out.
 
-    func: rate, increase, delta, irate, idelta, changes, resets, or one of (count, present, first, last, sum, avg,
-    stddev, stdvar, min, max, ts_of_first, ts_of_last, ts_of_min, ts_of_max)_over_time. Raises ValueError for
-    another name and for a range that is not positive.
+    func: rate, increase, delta, irate, idelta, changes, resets, deriv, predict_linear, double_exponential_smoothing,
+    or one of (count, present, first, last, sum, avg, stddev, stdvar, min, max, mad, quantile, ts_of_first, ts_of_last,
+    ts_of_min, ts_of_max)_over_time.
+
+    params hold one value per step each: quantile_over_time (q,); predict_linear (seconds ahead, evaluation time in ms,
+    offset and @ not applied); double_exponential_smoothing (smoothing factor, trend factor), both already checked to
+    lie in (0, 1). Raises ValueError for another name, for wrong params and for a range that is not positive.
     """
+
+# Aggregations below take a matrix with a mask and a group id per row, below group_count; a negative id leaves the row
+# out. They return one row per group; ValueError when lengths do not fit.
+
+def aggregate(
+    op: str,
+    groups: NDArray[np.int64],
+    group_count: int,
+    values: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """op: sum, avg, min, max, count, group, stddev, stdvar; sums run in row order."""
+
+def aggregate_quantile(
+    q: NDArray[np.float64],
+    groups: NDArray[np.int64],
+    group_count: int,
+    values: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The q quantile (one q per step); q outside 0..1 gives -Inf or +Inf, NaN gives NaN."""
+
+def select_k(
+    op: str,
+    k: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    group_count: int,
+    values: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """topk, bottomk or limitk with one k per step (below 1 keeps nothing).
+
+    Returns which cells are kept, in the shape of values, and the rows kept at the first step in the order of an
+    instant result: group after group, best first, NaN last.
+    """
+
+def count_values(
+    groups: NDArray[np.int64], group_count: int, values: NDArray[np.float64], mask: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+    """Group and value of each distinct pair, in order of first appearance row by row, and its number of rows at each
+    step, masked where that is 0. All NaN are one value; 0 and -0 are two."""
+
+def histogram_quantile(
+    q: NDArray[np.float64],
+    groups: NDArray[np.int64],
+    group_count: int,
+    bounds: NDArray[np.float64],
+    values: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+) -> tuple[
+    tuple[NDArray[np.float64], NDArray[np.bool_]],
+    tuple[
+        NDArray[np.int64],
+        NDArray[np.int64],
+        NDArray[np.float64],
+        NDArray[np.float64],
+        NDArray[np.float64],
+    ],
+]:
+    """Quantile (one q per step) of classic histograms: a group holds the bucket rows of one, `bounds` is each row's
+    `le`; give rows with a bad `le` a negative group.
+
+    Also returns where counts had to be forced to rise, one entry each: group, step, lowest and highest bound
+    corrected, largest difference.
+    """
+
+def histogram_fraction(
+    lower: NDArray[np.float64],
+    upper: NDArray[np.float64],
+    groups: NDArray[np.int64],
+    group_count: int,
+    bounds: NDArray[np.float64],
+    values: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Share of the observations between lower and upper (one each per step); see histogram_quantile."""
 
 # -- text -----------------------------------------------------------------------------------------------------------

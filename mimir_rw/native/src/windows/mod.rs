@@ -8,11 +8,17 @@
 //! Kernels are total: a length that does not fit is a `ValueError`, a result that cannot be allocated a
 //! `MemoryError`. They release the GIL and keep no state between calls.
 
+pub mod aggregate;
+pub mod buckets;
 pub mod columns;
 pub mod grid;
+pub mod groups;
 pub mod matrix;
 pub mod over_time;
+pub mod quantile;
+pub mod ranked;
 pub mod rate;
+pub mod regression;
 pub mod select;
 pub mod sum;
 mod window;
@@ -33,5 +39,11 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(select::select_instant, m)?)?;
     m.add_function(wrap_pyfunction!(select::select_instant_times, m)?)?;
     m.add_function(wrap_pyfunction!(window::window, m)?)?;
+    m.add_function(wrap_pyfunction!(aggregate::aggregate, m)?)?;
+    m.add_function(wrap_pyfunction!(aggregate::aggregate_quantile, m)?)?;
+    m.add_function(wrap_pyfunction!(ranked::select_k, m)?)?;
+    m.add_function(wrap_pyfunction!(buckets::histogram_quantile, m)?)?;
+    m.add_function(wrap_pyfunction!(buckets::histogram_fraction, m)?)?;
+    m.add_function(wrap_pyfunction!(ranked::count_values, m)?)?;
     Ok(())
 }

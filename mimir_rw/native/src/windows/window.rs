@@ -1,19 +1,25 @@
 //! The Python face of the window functions: one entry, dispatched on PromQL's function name.
 
+use std::borrow::Cow;
+
+use numpy::PyReadonlyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::columns::SampleColumns;
 use super::grid::{Grid, WindowFn, run_windows};
-use super::matrix::{Matrix, PyMatrix};
+use super::matrix::{Matrix, PyMatrix, dense1};
 use super::over_time::{Extreme, Plain, Transitions, avg, sum, time_s, variance};
+use super::quantile::{WindowQuantile, median_deviation};
 use super::rate::{Extrapolated, LastTwo, extrapolated};
+use super::regression::{PredictLinear, Smoothing, deriv};
 
-/// One call's geometry.
+/// One call's geometry, and its parameters: each a column with a value for every step.
 struct Call<'a> {
     cols: &'a SampleColumns,
     grid: Grid,
     range: i64,
+    params: &'a [Cow<'a, [f64]>],
 }
 
 impl Call<'_> {
@@ -57,6 +63,23 @@ fn evaluate(call: &Call<'_>, func: &str) -> PyResult<Matrix> {
         "ts_of_max_over_time" => call.run(Extreme::<_, true>::new(|a, b| a >= b)),
         "ts_of_first_over_time" => call.times(|ts| ts[0]),
         "ts_of_last_over_time" => call.times(|ts| ts[ts.len() - 1]),
+        "mad_over_time" => {
+            let mut scratch = Vec::new();
+            call.values(|v| median_deviation(v, &mut scratch))
+        }
+        "deriv" => call.run(Plain(deriv)),
+        "quantile_over_time" => call.run(WindowQuantile {
+            q: &call.params[0],
+            scratch: Vec::new(),
+        }),
+        "predict_linear" => call.run(PredictLinear {
+            seconds: &call.params[0],
+            origin_ms: &call.params[1],
+        }),
+        "double_exponential_smoothing" => call.run(Smoothing {
+            smoothing: &call.params[0],
+            trend: &call.params[1],
+        }),
         "changes" => call.run(Transitions::new(|a: f64, b: f64| {
             a != b && !(a.is_nan() && b.is_nan())
         })),
@@ -67,7 +90,16 @@ fn evaluate(call: &Call<'_>, func: &str) -> PyResult<Matrix> {
     }
 }
 
+fn param_count(func: &str) -> usize {
+    match func {
+        "quantile_over_time" => 1,
+        "predict_linear" | "double_exponential_smoothing" => 2,
+        _ => 0,
+    }
+}
+
 #[pyfunction]
+#[pyo3(signature = (func, cols, start_ms, step_ms, steps, range_ms, params = Vec::new()))]
 #[allow(clippy::too_many_arguments)]
 pub fn window<'py>(
     py: Python<'py>,
@@ -77,11 +109,25 @@ pub fn window<'py>(
     step_ms: i64,
     steps: usize,
     range_ms: i64,
+    params: Vec<PyReadonlyArray1<'py, f64>>,
 ) -> PyResult<PyMatrix<'py>> {
     if range_ms <= 0 {
         return Err(PyValueError::new_err("range_ms must be positive"));
     }
+    if params.len() != param_count(func) {
+        return Err(PyValueError::new_err(format!(
+            "{func} takes {} parameters",
+            param_count(func)
+        )));
+    }
+    let params: Vec<Cow<'_, [f64]>> = params.iter().map(dense1).collect();
+    if params.iter().any(|p| p.len() != steps) {
+        return Err(PyValueError::new_err(
+            "a parameter needs one value per step",
+        ));
+    }
     let call = Call {
+        params: &params,
         cols,
         grid: Grid::new(start_ms, step_ms, steps)?,
         range: range_ms,
