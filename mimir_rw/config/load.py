@@ -9,19 +9,13 @@ from pathlib import Path
 
 from mimir_rw.config.consistency import check_config
 from mimir_rw.config.decode import Gathered, Place, gather_section
-from mimir_rw.config.document import read_document
+from mimir_rw.config.document import BYTES_MAX, read_document
 from mimir_rw.config.errors import ConfigError, quoted
 from mimir_rw.config.flags import Arguments, parse_arguments
-from mimir_rw.config.settings import Placed, Value, build, walk
+from mimir_rw.config.settings import Placed, build, walk
 from mimir_rw.config.tree import Config
 
 _REFERENCE = re.compile(r"\$\{([^{}:\n]*)(?::([^{}\n]*))?\}")
-
-CLUSTERED: Mapping[tuple[str, ...], Value] = {
-    ("ingester", "ring", "replication_factor"): 3,
-    ("ingester", "ring", "kvstore", "store"): "memberlist",
-}
-"""Defaults that hold instead once `memberlist.join_members` is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +23,6 @@ class Loaded:
     """warnings: a line each, about settings that were accepted and have no effect."""
 
     config: Config
-    arguments: Arguments
     warnings: tuple[str, ...]
 
 
@@ -50,26 +43,16 @@ def load_arguments(arguments: Arguments, *, environment: Mapping[str, str], read
         if arguments.asks("config.expand-env"):
             data = expand_environment(data, environment)
         gather_section(read_document(data, name=arguments.config_file), Config, Place(arguments.config_file), gathered)
-    chosen = {**gathered.values, **arguments.values}
-    if chosen.get(("memberlist", "join_members")):
-        chosen = {**CLUSTERED, **chosen}
-    config = build(Config, chosen)
+    config = build(Config, {**gathered.values, **arguments.values})
     origins = {path: at for path, at in gathered.origins.items() if path not in arguments.values}
     check_config(config, origins)
-    return Loaded(config, arguments, (*gathered.warnings, *arguments.warnings))
-
-
-def check_file(name: str, data: bytes) -> tuple[str, ...]:
-    """Check a configuration file by itself; its warnings. Raises ConfigError."""
-    gathered = Gathered()
-    gather_section(read_document(data, name=name), Config, Place(name), gathered)
-    check_config(build(Config, gathered.values), gathered.origins)
-    return tuple(gathered.warnings)
+    return Loaded(config, (*gathered.warnings, *arguments.warnings))
 
 
 def read_bytes(name: str) -> bytes:
-    """A file's content: the `read` of a real process."""
-    return Path(name).read_bytes()
+    """A file's content, at most one byte more than a document may have: the `read` of a real process."""
+    with Path(name).open("rb") as file:
+        return file.read(BYTES_MAX + 1)
 
 
 def read_file(name: str, read: Callable[[str], bytes]) -> bytes:

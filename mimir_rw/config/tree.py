@@ -215,7 +215,7 @@ class KvStoreConfig:
     store: str = text(
         "inmemory",
         flag=".store",
-        help="Where the ring is kept: inmemory (one process), or memberlist once memberlist.join_members is set.",
+        help="Where the ring is kept. One process is a ring of its own with either of inmemory and memberlist.",
         choices=("inmemory", "memberlist", "consul", "etcd", "multi"),
         departure=Departure("memberlist", "a single process has nobody to gossip with"),
     )
@@ -227,7 +227,7 @@ class IngesterRingConfig:
     replication_factor: int = integer(
         1,
         flag=".replication-factor",
-        help="How many ingesters hold each series. The default is 3 once memberlist.join_members is set.",
+        help="How many ingesters hold each series; a single process holds one copy.",
         low=1,
         departure=Departure("3", "a single process can hold one copy only"),
     )

@@ -11,14 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimir_rw.config.errors import ConfigError
-from mimir_rw.config.load import Loaded, check_file, load
+from mimir_rw.config.load import Loaded, load
 from mimir_rw.config.render import effective_yaml
 from mimir_rw.config.settings import value_at, walk
 from mimir_rw.config.tree import Config
 
 
 def load_text(text: str, *argv: str, **environment: str) -> Loaded:
-    data = textwrap.dedent(text).encode()
+    return load_bytes(textwrap.dedent(text).encode(), *argv, **environment)
+
+
+def load_bytes(data: bytes, *argv: str, **environment: str) -> Loaded:
     return load(["-config.file=m.yaml", *argv], environment=environment, read=lambda _: data)
 
 
@@ -206,14 +209,14 @@ def test_environment_is_expanded_when_asked_for() -> None:
 )
 def test_bombs_are_refused_in_one_short_line(data: bytes) -> None:
     with pytest.raises(ConfigError) as caught:
-        check_file("m.yaml", data)
+        load_bytes(data)
     assert len(str(caught.value)) < 500
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_load_or_are_a_configuration_error(data: bytes) -> None:
     with contextlib.suppress(ConfigError):
-        check_file("m.yaml", data)
+        load_bytes(data)
 
 
 KEYS = st.sampled_from(["server", "limits", "target", "http_listen_port", "ingestion_rate", "<<", "ruler", "x"])
@@ -224,7 +227,7 @@ LINES = st.builds(lambda indent, key, value: f"{'  ' * indent}{key}: {value}", s
 @given(st.lists(LINES, max_size=8).map("\n".join))
 def test_any_near_configuration_loads_or_is_a_configuration_error(text: str) -> None:
     with contextlib.suppress(ConfigError):
-        check_file("m.yaml", text.encode())
+        load_bytes(text.encode())
 
 
 def test_what_is_printed_loads_to_the_same() -> None:
