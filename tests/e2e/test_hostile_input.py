@@ -102,10 +102,8 @@ def test_mutated_pushes(server: Process) -> None:
     for n in range(PUSHES):
         raw = rng.choice(seeds)
         # Two in three damaged under the compression, the others in it.
-        payload = (
-            bytes(cramjam.snappy.compress_raw(mutate(raw, rng)))
-            if n % 3
-            else mutate(bytes(cramjam.snappy.compress_raw(raw)), rng)
+        payload = bytes(cramjam.snappy.compress_raw(mutate(raw, rng))) if n % 3 else mutate(
+            bytes(cramjam.snappy.compress_raw(raw)), rng
         )
         client.request("POST", "/api/v1/push", payload, HEADERS)
         answer = client.getresponse()
