@@ -235,7 +235,7 @@ def welford(values: Sequence[float]) -> float:
 
 
 AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
-    "sum": lambda v: total(v),
+    "sum": total,
     "avg": mean,
     "min": lambda v: extreme(list(enumerate(v)), lambda a, b: a < b)[1],
     "max": lambda v: extreme(list(enumerate(v)), lambda a, b: a > b)[1],
