@@ -14,14 +14,16 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from mimir_rw.model.errors import Unavailable
-
 T = TypeVar("T")
+
+
+class OffloadFull(Exception):
+    """Too much work waits for a thread already; the same may pass later."""
 
 
 class Offload(Protocol):
     async def run(self, fn: Callable[..., T], *args: Any) -> T:
-        """The result of fn(*args), or what it raises. Raises Unavailable when too much is waiting already."""
+        """The result of fn(*args), or what it raises. Raises OffloadFull when too much is waiting already."""
         ...
 
 
@@ -55,7 +57,7 @@ class ThreadOffload:
 
     async def run(self, fn: Callable[..., T], *args: Any) -> T:
         if self.pending >= self._queue_max:
-            raise Unavailable("too much work is waiting for a thread; try again later")
+            raise OffloadFull("too much work is waiting for a thread; try again later")
         if not self._started:
             self._start()
         loop = asyncio.get_running_loop()

@@ -7,8 +7,44 @@ cancels it when it stops. The first task that fails is reported once, through `f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Interrupted(Exception):
+    """What `unless` was to watch for came first."""
+
+
+async def unless(work: Coroutine[Any, Any, T], interrupt: Coroutine[Any, Any, object]) -> T:
+    """The result of `work`, or what it raises. When `interrupt` ends first, work is cancelled and Interrupted raised.
+
+    Whichever is left over has ended when this returns.
+    """
+    loop = asyncio.get_running_loop()
+    working, watching = loop.create_task(work), loop.create_task(interrupt)
+    try:
+        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise Interrupted
+    finally:
+        working.cancel()
+        watching.cancel()
+        await asyncio.wait((working, watching))
+
+
+@contextlib.asynccontextmanager
+async def alongside(work: Coroutine[Any, Any, object]) -> AsyncIterator[None]:
+    """Run `work` while the block runs; it is cancelled at the end of the block. What it raises is dropped."""
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
 
 
 class TaskSupervisor:

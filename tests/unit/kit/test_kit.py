@@ -8,11 +8,10 @@ import pytest
 from mimir_rw.kit import logging as kit_logging
 from mimir_rw.kit.backoff import Backoff, BackoffSpec
 from mimir_rw.kit.metrics import Histogram, Metrics
-from mimir_rw.kit.offload import InlineOffload, ThreadOffload
+from mimir_rw.kit.offload import InlineOffload, OffloadFull, ThreadOffload
 from mimir_rw.kit.rate_limiter import TokenBucket
 from mimir_rw.kit.rng import seeded_rng
 from mimir_rw.kit.tasks import TaskSupervisor
-from mimir_rw.model.errors import Unavailable
 
 
 def test_bucket_starts_full_and_refills_up_to_burst():
@@ -67,7 +66,7 @@ async def test_a_full_pool_refuses():
     gate = threading.Event()
     first = asyncio.ensure_future(pool.run(gate.wait))
     await asyncio.sleep(0)
-    with pytest.raises(Unavailable):
+    with pytest.raises(OffloadFull):
         await pool.run(int)
     gate.set()
     assert await first

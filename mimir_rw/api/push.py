@@ -1,0 +1,83 @@
+"""The write API: remote write, and the page about what tenants send."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from mimir_rw.api import pages
+from mimir_rw.api.errors import text_answer, text_status
+from mimir_rw.api.exchange import JSON_TYPE, Answer, Call
+from mimir_rw.model.errors import Cancelled, MimirError, TooLarge
+from mimir_rw.rpc.contracts.distributor import Distributor
+from mimir_rw.rpc.contracts.ingester import TenantStats
+
+
+class StatsSource(Protocol):
+    async def all_user_stats(self) -> list[TenantStats]: ...
+
+
+class RetryRule(Protocol):
+    def __call__(self, status: int, attempt: int) -> int | None:
+        """Seconds for Retry-After of an answer with this status to the attempt-th try, None for no header."""
+        ...
+
+
+class PushApi:
+    def __init__(
+        self, *, distributor: Distributor, stats: StatsSource, body_bytes_max: int, retry_after_s: RetryRule, root: str
+    ) -> None:
+        self._distributor = distributor
+        self._stats = stats
+        self._body_bytes_max = body_bytes_max
+        self._retry_after_s = retry_after_s
+        self._root = root
+
+    async def push(self, call: Call) -> Answer:
+        """Remote write 1.0. 200 with an empty body once every valid series is stored."""
+        try:
+            body = await call.body(self._body_bytes_max, over=self._too_large)
+            await self._distributor.push_remote_write(call.tenant, body)
+        except Cancelled:
+            raise
+        except MimirError as error:
+            return self._refusal(call, error)
+        return Answer(200)
+
+    async def all_user_stats(self, call: Call) -> Answer:
+        stats = sorted(await self._stats.all_user_stats(), key=lambda each: each.tenant)
+        if call.accepts(b"application/json"):
+            return Answer(200, msgspec.json.encode([_stats_json(each) for each in stats]), JSON_TYPE)
+        rows = [(each.tenant, each.series, each.ingestion_rate) for each in stats]
+        columns = ("Tenant", "Series", "Samples per second")
+        return pages.page(
+            "Usage of each tenant",
+            pages.table(columns, rows, empty="No tenant has sent anything yet."),
+            root=self._root,
+        )
+
+    def _refusal(self, call: Call, error: MimirError) -> Answer:
+        status = text_status(error)
+        attempt = call.header(b"retry-attempt") or b"0"
+        tries = int(attempt) if attempt.isdigit() and len(attempt) < 10 else 0
+        seconds = self._retry_after_s(status, tries)
+        headers = ((b"retry-after", b"%d" % seconds),) if seconds is not None else ()
+        return text_answer(status, str(error), headers)
+
+    def _too_large(self, size: int) -> TooLarge:
+        return TooLarge(
+            f"the incoming push request has a body of at least {size} bytes, over the limit of {self._body_bytes_max} "
+            "bytes; to change the limit, set -distributor.max-recv-msg-size or ask your service administrator",
+            error_id="distributor-max-write-message-size",
+        )
+
+
+def _stats_json(stats: TenantStats) -> dict[str, object]:
+    return {
+        "userID": stats.tenant,
+        "ingestionRate": stats.ingestion_rate,
+        "numSeries": stats.series,
+        "APIIngestionRate": stats.ingestion_rate,
+        "RuleIngestionRate": 0,
+    }

@@ -1,0 +1,169 @@
+"""The Prometheus query API: parameters in, JSON out.
+
+Answers of query and query_range come ready from the query service; the others are encoded here, once, off the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from mimir_rw._native import LabelFrame
+from mimir_rw.api import params as p
+from mimir_rw.api.errors import escape_html
+from mimir_rw.api.exchange import JSON_TYPE, Answer, Call
+from mimir_rw.kit.clock import Clock
+from mimir_rw.kit.offload import Offload
+from mimir_rw.model.errors import BadRequest
+from mimir_rw.model.labels import Matcher
+from mimir_rw.promql.errors import ParseError
+from mimir_rw.rpc.contracts.ingester import MetricMetadata
+from mimir_rw.rpc.contracts.query import InstantQuery, QueryService, RangeQuery
+
+MATCHERS_MAX = 1000
+_TRUNCATED = "results truncated due to limit"
+
+
+class QueryApi:
+    def __init__(
+        self,
+        *,
+        service: QueryService,
+        parse_selector: Callable[[str], Sequence[Matcher]],
+        format_query: Callable[[str], str],
+        clock: Clock,
+        offload: Offload,
+    ) -> None:
+        """parse_selector: the matchers of a selector with at least one that does not match the empty string;
+        format_query: the pretty form of an expression. Both raise ParseError."""
+        self._service = service
+        self._parse_selector = parse_selector
+        self._format_query = format_query
+        self._clock = clock
+        self._offload = offload
+
+    async def query(self, call: Call) -> Answer:
+        params = p.parse_params(call.query_string, call.form)
+        request = InstantQuery(
+            query=p.first(params, "query"),
+            time_ms=p.time_param(params, "time", self._clock.now_ms()),
+            timeout_s=p.timeout_param(params),
+            limit=p.limit_param(params),
+            lookback_ms=p.lookback_param(params),
+            stats=p.first(params, "stats"),
+        )
+        try:
+            return Answer(200, await self._service.query(call.tenant, request), JSON_TYPE)
+        except ParseError as error:
+            raise p.invalid("query", error) from error
+
+    async def query_range(self, call: Call) -> Answer:
+        params = p.parse_params(call.query_string, call.form)
+        start_ms, end_ms, step_ms = p.range_params(params)
+        request = RangeQuery(
+            query=p.first(params, "query"),
+            start_ms=start_ms,
+            end_ms=end_ms,
+            step_ms=step_ms,
+            timeout_s=p.timeout_param(params),
+            limit=p.limit_param(params),
+            lookback_ms=p.lookback_param(params),
+            stats=p.first(params, "stats"),
+        )
+        try:
+            return Answer(200, await self._service.query_range(call.tenant, request), JSON_TYPE)
+        except ParseError as error:
+            raise p.invalid("query", error) from error
+
+    async def format_query(self, call: Call) -> Answer:
+        params = p.parse_params(call.query_string, call.form)
+        try:
+            text = await self._offload.run(self._format_query, p.first(params, "query"))
+        except ParseError as error:
+            raise p.invalid("query", error) from error
+        return Answer(200, _success(text), JSON_TYPE)
+
+    async def series(self, call: Call) -> Answer:
+        params = p.parse_params(call.query_string, call.form)
+        if not params.get("match[]"):
+            raise BadRequest("no match[] parameter provided")
+        limit = p.limit_param(params)
+        mint, maxt = p.metadata_range(params)
+        matchers = await self._matchers(params)
+        frame = await self._service.series(call.tenant, matchers, mint, maxt)
+        return Answer(200, await self._offload.run(_series_json, frame, limit), JSON_TYPE)
+
+    async def label_names(self, call: Call) -> Answer:
+        params = p.parse_params(call.query_string, call.form)
+        limit = p.limit_param(params)
+        mint, maxt = p.metadata_range(params)
+        matchers = await self._matchers(params)
+        names = await self._service.label_names(call.tenant, matchers, mint, maxt)
+        return Answer(200, await self._offload.run(_strings_json, names, limit), JSON_TYPE)
+
+    async def label_values(self, call: Call) -> Answer:
+        params = p.parse_params(call.query_string, call.form)
+        name = p.unescape_label_name(call.path_value("name"))
+        if name == "":
+            raise BadRequest(f'invalid label name: "{name}"')
+        limit = p.limit_param(params)
+        mint, maxt = p.metadata_range(params)
+        matchers = await self._matchers(params)
+        values = await self._service.label_values(call.tenant, name, matchers, mint, maxt)
+        return Answer(200, await self._offload.run(_strings_json, values, limit), JSON_TYPE)
+
+    async def metadata(self, call: Call) -> Answer:
+        params = p.parse_params(call.query_string, call.form)
+        limit = p.limit_param(params)
+        per_metric = p.limit_param(params, "limit_per_metric")
+        found = await self._service.metadata(call.tenant, p.first(params, "metric") or None)
+        return Answer(200, await self._offload.run(_metadata_json, found, limit, per_metric), JSON_TYPE)
+
+    async def _matchers(self, params: p.Params) -> list[Sequence[Matcher]]:
+        selectors = params.get("match[]", [])
+        if len(selectors) > MATCHERS_MAX:
+            raise BadRequest(f"more than {MATCHERS_MAX} match[] parameters")
+        if not selectors:
+            return []
+        return await self._offload.run(self._parse_selectors, selectors)
+
+    def _parse_selectors(self, selectors: Sequence[str]) -> list[Sequence[Matcher]]:
+        try:
+            return [self._parse_selector(selector) for selector in selectors]
+        except ParseError as error:
+            raise p.invalid("match[]", error) from error
+
+
+def _success(data: object, warnings: Sequence[str] = ()) -> bytes:
+    envelope: dict[str, object] = {"status": "success", "data": data}
+    if warnings:
+        envelope["warnings"] = warnings
+    return escape_html(msgspec.json.encode(envelope))
+
+
+def _strings_json(values: list[str], limit: int) -> bytes:
+    if limit and len(values) > limit:
+        return _success(values[:limit], (_TRUNCATED,))
+    return _success(values)
+
+
+def _series_json(frame: LabelFrame, limit: int) -> bytes:
+    """Label sets are written without escaping, as Prometheus does."""
+    truncated = bool(limit) and len(frame) > limit
+    rows = [frame.row(i) for i in range(limit)] if truncated else frame.rows()
+    warnings = b',"warnings":["' + _TRUNCATED.encode() + b'"]' if truncated else b""
+    return b'{"status":"success","data":' + msgspec.json.encode(rows) + warnings + b"}"
+
+
+def _metadata_json(found: Sequence[MetricMetadata], limit: int, per_metric: int) -> bytes:
+    by_metric: dict[str, list[Mapping[str, str]]] = {}
+    for each in found:
+        entries = by_metric.get(each.metric)
+        if entries is None:
+            if limit and len(by_metric) >= limit:
+                continue
+            entries = by_metric[each.metric] = []
+        if not per_metric or len(entries) < per_metric:
+            entries.append({"type": each.type, "help": each.help, "unit": each.unit})
+    return _success(by_metric)

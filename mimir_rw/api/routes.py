@@ -1,0 +1,102 @@
+"""The one table of routes: path, methods, component, authentication, handler.
+
+Paths are matched as sent: percent-encoded segments stay encoded. `{P}` at the start stands for the Prometheus prefix
+(`-http.prometheus-http-prefix`). `nginx/` and `targets/` are held against this table by tests.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mimir_rw.api.admin import AdminApi
+from mimir_rw.api.endpoint import EndpointSpec
+from mimir_rw.api.errors import ErrorStyle
+from mimir_rw.api.ingester_pages import IngesterPages
+from mimir_rw.api.push import PushApi
+from mimir_rw.api.query import QueryApi
+
+SERVER = "server"
+"""The component that every process has; its routes work while the others start and stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefixes:
+    """Each is "" or begins with a slash and does not end in one."""
+
+    root: str = ""
+    prometheus: str = "/prometheus"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A row. handler: a method of the class that serves the component's routes."""
+
+    path: str
+    methods: tuple[str, ...]
+    component: str
+    handler: Any
+    auth: bool = False
+    errors: ErrorStyle = ErrorStyle.TEXT
+    hot: bool = False
+    """Dispatched before the router."""
+    title: str = ""
+    """Link text on the index page; "" leaves it out."""
+
+    def full_path(self, prefixes: Prefixes) -> str:
+        return prefixes.root + self.path.replace("{P}", prefixes.prometheus, 1)
+
+    def endpoint_spec(self, label: str, form_bytes_max: int) -> EndpointSpec:
+        query = self.errors is ErrorStyle.QUERY
+        return EndpointSpec(
+            route=label,
+            auth=self.auth,
+            gated=self.component != SERVER,
+            errors=self.errors,
+            gzip=query or self.path == "/metrics",
+            form_bytes_max=form_bytes_max if query else 0,
+            cancel_on_disconnect=query,
+        )
+
+
+_GET = ("GET", "HEAD")
+_GET_POST = ("GET", "HEAD", "POST")
+_QUERY = ErrorStyle.QUERY
+
+ROUTES: tuple[Route, ...] = (
+    Route("/api/v1/push", ("POST",), "distributor", PushApi.push, auth=True, errors=ErrorStyle.PUSH, hot=True),
+    Route("{P}/api/v1/query", _GET_POST, "querier", QueryApi.query, auth=True, errors=_QUERY, hot=True),
+    Route("{P}/api/v1/query_range", _GET_POST, "querier", QueryApi.query_range, auth=True, errors=_QUERY, hot=True),
+    Route("{P}/api/v1/series", _GET_POST, "querier", QueryApi.series, auth=True, errors=_QUERY),
+    Route("{P}/api/v1/labels", _GET_POST, "querier", QueryApi.label_names, auth=True, errors=_QUERY),
+    Route("{P}/api/v1/label/{name}/values", _GET, "querier", QueryApi.label_values, auth=True, errors=_QUERY),
+    Route("{P}/api/v1/metadata", _GET, "querier", QueryApi.metadata, auth=True, errors=_QUERY),
+    Route("{P}/api/v1/format_query", _GET_POST, "querier", QueryApi.format_query, auth=True, errors=_QUERY),
+    Route("{P}/api/v1/status/buildinfo", _GET, SERVER, AdminApi.buildinfo),
+    Route("/distributor/all_user_stats", _GET, "distributor", PushApi.all_user_stats, title="Usage of each tenant"),
+    Route("/ingester/tenants", _GET, "ingester", IngesterPages.tenants, title="Tenants with data in memory"),
+    Route("/ingester/tsdb/{tenant}", _GET, "ingester", IngesterPages.tsdb),
+    Route("/", _GET, SERVER, AdminApi.index),
+    Route("/static/admin.css", _GET, SERVER, AdminApi.stylesheet),
+    Route("/ready", _GET, SERVER, AdminApi.ready, title="Readiness"),
+    Route("/services", _GET, SERVER, AdminApi.services, title="Services of this process"),
+    Route("/config", _GET, SERVER, AdminApi.config, title="Configuration"),
+    Route("/runtime_config", _GET, SERVER, AdminApi.runtime_config, title="Runtime configuration"),
+    Route("/metrics", _GET, SERVER, AdminApi.metrics, title="Metrics"),
+    Route("/api/v1/user_limits", _GET, SERVER, AdminApi.user_limits, auth=True),
+    Route("/api/v1/status/buildinfo", _GET, SERVER, AdminApi.buildinfo, title="Build information"),
+    Route("/api/v1/status/config", _GET, SERVER, AdminApi.empty_config),
+    Route("/api/v1/status/flags", _GET, SERVER, AdminApi.empty_flags),
+)
+
+
+def route_label(path: str) -> str:
+    """The `route` label value of a path, as Mimir's dashboards have it: /api/v1/push → api_v1_push."""
+    return re.sub(r"[^a-zA-Z0-9]+", "_", path).strip("_").lower() or "root"
+
+
+def served(components: Mapping[str, object], routes: Sequence[Route] = ROUTES) -> list[Route]:
+    """The rows whose component runs here."""
+    return [route for route in routes if route.component in components]

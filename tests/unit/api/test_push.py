@@ -1,0 +1,128 @@
+import asyncio
+
+import pytest
+
+from mimir_rw.model.errors import BadRequest, Internal, RateLimited, Unavailable
+from tests.unit.api.harness import build_site
+
+
+async def test_a_push_reaches_the_distributor_whole():
+    site = build_site()
+    reply = await site.request("POST", "/api/v1/push", chunks=[b"ab", b"", b"cd"])
+    assert (reply.status, reply.body) == (200, b"")
+    assert site.distributor.pushed == [("t1", b"abcd")]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry_after"),
+    [
+        (BadRequest("bad", error_id="label-invalid"), 400, None),
+        (RateLimited("slow", error_id="tenant-max-ingestion-rate"), 429, "6"),
+        (Unavailable("full disk"), 503, "6"),
+        (Internal("oh"), 500, "6"),
+    ],
+    ids=["bad request", "rate limited", "unavailable", "internal"],
+)
+async def test_refusals_are_plain_text_with_retry_after_where_it_helps(error, status, retry_after):
+    site = build_site()
+    site.distributor.error = error
+    reply = await site.request("POST", "/api/v1/push", body=b"x")
+    assert reply.status == status
+    assert reply.body.decode() == f"{error}\n"
+    assert reply.headers["content-type"].startswith("text/plain")
+    assert reply.headers.get("retry-after") == retry_after
+
+
+async def test_retry_after_grows_with_the_attempt():
+    site = build_site()
+    site.distributor.error = Unavailable("x")
+    reply = await site.request("POST", "/api/v1/push", body=b"x", headers={"Retry-Attempt": "3"})
+    assert reply.headers["retry-after"] == "48"
+
+
+@pytest.mark.parametrize("declared", [{"Content-Length": "1001"}, {}], ids=["declared", "found while reading"])
+async def test_a_body_over_the_limit_is_413(declared):
+    site = build_site(body_bytes_max=1000)
+    reply = await site.request("POST", "/api/v1/push", chunks=[b"x" * 600, b"y" * 401], headers=declared)
+    assert reply.status == 413
+    assert b"err-mimir-distributor-max-write-message-size" in reply.body
+    assert site.distributor.pushed == []
+
+
+async def test_a_body_at_the_limit_passes():
+    site = build_site(body_bytes_max=1000)
+    reply = await site.request("POST", "/api/v1/push", chunks=[b"x" * 600, b"y" * 400])
+    assert reply.status == 200
+
+
+async def test_an_unexpected_failure_tells_nothing_of_the_inside():
+    site = build_site()
+    site.distributor.error = KeyError("secret detail")
+    reply = await site.request("POST", "/api/v1/push", body=b"x")
+    assert reply.status == 500
+    assert b"secret" not in reply.body
+
+
+async def test_a_sender_that_goes_away_stores_nothing():
+    site = build_site()
+    out = []
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        out.append(message)
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "raw_path": b"/api/v1/push",
+        "query_string": b"",
+        "headers": [(b"x-scope-orgid", b"t")],
+    }
+    await site.application(scope, receive, send)
+    assert site.distributor.pushed == []
+    assert out == []
+    assert 'status_code="499"' in site.metrics.render().decode()
+
+
+async def test_before_the_start_and_after_the_stop_pushes_get_503():
+    site = build_site()
+    site.traffic.open = False
+    reply = await site.request("POST", "/api/v1/push", body=b"x")
+    assert reply.status == 503
+    assert b"starting" in reply.body
+    assert (await site.get("/ready")).status == 200
+
+
+async def test_stopping_waits_for_what_is_in_flight_and_closes_connections():
+    site = build_site()
+    site.distributor.gate = asyncio.Event()
+    push = asyncio.ensure_future(site.request("POST", "/api/v1/push", body=b"x"))
+    await asyncio.sleep(0)
+    stopping = asyncio.ensure_future(site.traffic.shut_down())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not stopping.done()
+    site.distributor.gate.set()
+    reply = await push
+    await stopping
+    assert reply.status == 200
+    assert reply.headers["connection"] == "close"
+    assert not site.traffic.open
+    late = await site.request("POST", "/api/v1/push", body=b"x")
+    assert late.status == 503
+    assert b"stopping" in late.body
+
+
+async def test_requests_are_counted_under_mimirs_names():
+    site = build_site()
+    await site.request("POST", "/api/v1/push", body=b"abc")
+    await site.get("/nowhere")
+    text = site.metrics.render().decode()
+    labels = 'method="POST",route="api_v1_push",status_code="200",ws="false"'
+    assert f"cortex_request_duration_seconds_count{{{labels}}} 1.0" in text
+    assert 'cortex_request_message_bytes_sum{method="POST",route="api_v1_push"} 3.0' in text
+    assert 'cortex_inflight_requests{method="POST",route="api_v1_push"} 0.0' in text
+    assert 'route="other",status_code="404"' in text
