@@ -14,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 from mimir_rw.config.consistency import limits_problem
 from mimir_rw.config.decode import Gathered, Place, entries_of, gather_section, unknown_key
@@ -24,16 +25,15 @@ from mimir_rw.config.errors import ConfigError, quoted
 from mimir_rw.config.limits import Limits, TenantLimits
 from mimir_rw.config.load import read_file
 from mimir_rw.config.render import dump, section_document
-from mimir_rw.config.settings import Value, shape, value_at
+from mimir_rw.config.settings import Value
 from mimir_rw.config.tree import Config, DistributorInstanceLimits, IngesterInstanceLimits
 from mimir_rw.kit.logging import get_logger
 from mimir_rw.kit.metrics import Metrics
 from mimir_rw.kit.offload import Offload
 from mimir_rw.kit.service import Service
-from mimir_rw.model.errors import BadRequest
+from mimir_rw.model.errors import BadRequest, Unavailable
 from mimir_rw.model.tenant import validate_tenant
 
-T = TypeVar("T")
 Read = Callable[[str], bytes]
 
 _KEYS = ("overrides", "ingester_limits", "distributor_limits")
@@ -58,9 +58,10 @@ def unread_settings(config: Config) -> RuntimeSettings:
     )
 
 
-def read_settings(config: Config, read: Read) -> RuntimeSettings:
-    """Read and decode the configured files. Raises ConfigError; blocks."""
-    return decode_settings(config, [(name, read_file(name, read)) for name in config.runtime_config.file])
+def read_settings(config: Config, read: Read, *, known: str = "") -> RuntimeSettings | None:
+    """Read and decode the configured files; None when their digest is `known`. Raises ConfigError; blocks."""
+    files = [(name, read_file(name, read)) for name in config.runtime_config.file]
+    return None if known and _digest(files) == known else decode_settings(config, files)
 
 
 def decode_settings(config: Config, files: Sequence[tuple[str, bytes]]) -> RuntimeSettings:
@@ -74,13 +75,13 @@ def decode_settings(config: Config, files: Sequence[tuple[str, bytes]]) -> Runti
     overlays = _by_owner(gathered.values)
     overrides = {}
     for tenant in tenants:
-        overrides[tenant] = _overlay(config.limits, overlays.get(("overrides", tenant), {}))
+        overrides[tenant] = replace(config.limits, **overlays.get(("overrides", tenant), {}))
         _check_limits(tenant, overrides[tenant], gathered)
     return RuntimeSettings(
         overrides=overrides,
-        ingester_limits=_overlay(config.ingester.instance_limits, overlays.get(("ingester_limits",), {})),
-        distributor_limits=_overlay(config.distributor.instance_limits, overlays.get(("distributor_limits",), {})),
-        digest=hashlib.sha256(b"\0".join(data for _, data in files)).hexdigest(),
+        ingester_limits=replace(config.ingester.instance_limits, **overlays.get(("ingester_limits",), {})),
+        distributor_limits=replace(config.distributor.instance_limits, **overlays.get(("distributor_limits",), {})),
+        digest=_digest(files),
         warnings=tuple(gathered.warnings),
     )
 
@@ -139,35 +140,47 @@ class RuntimeConfig(Service):
     async def start_up(self) -> None:
         self._successful.set(1)
         if self.enabled:
-            self._adopt(await self._offload.run(read_settings, self._config, self._read))
+            await self._read_and_adopt()
             self.tasks.spawn(self._keep_reloading(), name="reload runtime config")
 
     async def reload(self) -> None:
         """Read the files once and adopt them if they are good and new."""
         try:
-            settings = await self._offload.run(read_settings, self._config, self._read)
+            changed = await self._read_and_adopt()
         except ConfigError as error:
             self._successful.set(0)
             if str(error) != self._last_problem:
                 self._log.error("runtime configuration is bad, keeping the last good one", err=str(error))
             self._last_problem = str(error)
             return
+        except Unavailable:
+            return  # every thread is busy; the next period tries again
         self._successful.set(1)
         self._last_problem = ""
-        if settings.digest != self.settings.digest:
-            self._adopt(settings)
+        if changed:
+            settings = self.settings
             self._log.info("runtime configuration reloaded", tenants=len(settings.overrides), sha256=settings.digest)
+
+    async def _read_and_adopt(self) -> bool:
+        """Whether there was something new. Raises ConfigError and changes nothing when the files are bad."""
+        read = partial(read_settings, self._config, self._read, known=self.settings.digest)
+        settings = await self._offload.run(read)
+        if settings is None:
+            return False
+        self.settings = settings
+        self._limits.replace_overrides(settings.overrides)
+        for warning in settings.warnings:
+            self._log.warning(warning)
+        return True
 
     async def _keep_reloading(self) -> None:
         while True:
             await asyncio.sleep(self._config.runtime_config.period / 1000)
             await self.reload()
 
-    def _adopt(self, settings: RuntimeSettings) -> None:
-        self.settings = settings
-        self._limits.replace_overrides(settings.overrides)
-        for warning in settings.warnings:
-            self._log.warning(warning)
+
+def _digest(files: Sequence[tuple[str, bytes]]) -> str:
+    return hashlib.sha256(b"\0".join(data for _, data in files)).hexdigest()
 
 
 def _gather_file(node: Node, place: Place, into: Gathered, tenants: dict[str, None]) -> None:
@@ -198,18 +211,12 @@ def _gather_overrides(node: Node, place: Place, into: Gathered, tenants: dict[st
         gather_section(entry.value, TenantLimits, here, into)
 
 
-def _by_owner(values: Mapping[tuple[str, ...], Value]) -> dict[tuple[str, ...], dict[str, Value]]:
+def _by_owner(values: Mapping[tuple[str, ...], Value]) -> dict[tuple[str, ...], dict[str, Any]]:
     """All sections of the runtime file are flat: group the values by the section that they are in."""
-    grouped: dict[tuple[str, ...], dict[str, Value]] = {}
+    grouped: dict[tuple[str, ...], dict[str, Any]] = {}
     for path, value in values.items():
         grouped.setdefault(path[:-1], {})[path[-1]] = value
     return grouped
-
-
-def _overlay(base: T, changed: Mapping[str, Value]) -> T:
-    cls = type(base)
-    arguments: dict[str, Any] = {key: value_at(base, (key,)) for key in shape(cls).leaves}
-    return cls(**{**arguments, **changed})
 
 
 def _check_limits(tenant: str, limits: TenantLimits, gathered: Gathered) -> None:

@@ -75,8 +75,10 @@ class Leaf:
             for name in value if isinstance(value, tuple) else (str(value),):
                 values.check_choice(name, self.choices)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            shown = ["" if bound is None else self.format(bound) for bound in (self.low, self.high)]
-            values.check_range(value, self.low, self.high, shown)
+            if self.low is not None and not value >= self.low:
+                raise ValueError(f"must be at least {self.format(self.low)}")
+            if self.high is not None and not value <= self.high:
+                raise ValueError(f"must be at most {self.format(self.high)}")
 
     def format(self, value: Value) -> str:
         """The text that `parse` reads as `value`; lists are comma separated."""

@@ -120,14 +120,6 @@ def parse_names(text: str) -> tuple[str, ...]:
     return tuple(name for part in text.split(",") if (name := part.strip()))
 
 
-def check_range(value: float, low: float | None, high: float | None, shown: Sequence[str]) -> None:
-    """Raise ValueError unless low ≤ value ≤ high; `shown` has both bounds as text. NaN is in no range."""
-    if low is not None and not value >= low:
-        raise ValueError(f"must be at least {shown[0]}")
-    if high is not None and not value <= high:
-        raise ValueError(f"must be at most {shown[1]}")
-
-
 def check_choice(value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         known = ", ".join(choice if choice else quoted("") for choice in choices)

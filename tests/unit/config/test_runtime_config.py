@@ -125,6 +125,8 @@ async def test_a_bad_edit_keeps_the_last_good_content() -> None:
     await service.wait_state(ServiceState.RUNNING)
     assert limits.for_tenant("a").ingestion_rate == 5
     first = service.settings
+    await service.reload()
+    assert service.settings is first
     files.text = "overrides: {a: {ingestion_rat: 6}}"
     await service.reload()
     assert service.settings is first
