@@ -22,7 +22,7 @@ _PLAIN_STRING = re.compile(
     r'"[^"\\\n\ufffd\ud800-\udfff]*"|\'[^\'\\\n\ufffd\ud800-\udfff]*\'|`[^`\ufffd\ud800-\udfff]*`'
 )
 _PLAIN_NUMBER = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![A-Za-z0-9_.])")
-_PLAIN_DURATION = re.compile(r"(?:[0-9]+(?:ms|[smhdwy]))+(?![A-Za-z0-9_.])")
+_PLAIN_DURATION = re.compile(r"[0-9]+(?:ms|[smhdwy])(?:[0-9]+(?:ms|[smhdw]))*(?![A-Za-z0-9_.])")
 _SYMBOL = re.compile(r"==|!=|<=|<|>=|>|[,*/%+\-^@()\[\]{}=]")
 _BRACE_SYMBOL = re.compile(r"=~|!~|!=|[,=}]")
 _DURATION_SYMBOL = re.compile(r"[()+\-*/%^,]")
@@ -30,13 +30,15 @@ _HEX_DIGITS = "0123456789abcdefABCDEF"
 _DIGITS = "0123456789"
 
 
-def tokenize(query: str) -> list[Token]:
-    """All tokens; the last one is of kind END or ERROR."""
-    return _Lexer(query).run()
+class Lexer:
+    """`tokens` grows with each `read`; the last one of all is of kind END or ERROR.
 
+    Read in portions, so that a text that is wrong at its beginning costs no more than its beginning.
+    """
 
-class _Lexer:
-    __slots__ = ("braces", "brackets", "durations", "got_colon", "got_number", "parens", "pos", "query", "tokens")
+    __slots__ = (
+        "braces", "brackets", "durations", "got_colon", "got_duration", "parens", "pos", "query", "tokens",
+    )  # fmt: skip
 
     def __init__(self, query: str) -> None:
         self.query = query
@@ -47,13 +49,14 @@ class _Lexer:
         self.brackets = False
         self.durations = False  # inside brackets, before the first number
         self.got_colon = False
-        self.got_number = False
+        self.got_duration = False
 
-    def run(self) -> list[Token]:
-        query, size = self.query, len(self.query)
+    def read(self, count: int) -> None:
+        """Append about `count` tokens, as far as the text goes. Not to be called after the last one."""
+        query, size, tokens = self.query, len(self.query), self.tokens
         skip, space = _SKIP.match, _SPACE.match
-        going = True
-        while going:
+        going, wanted = True, len(tokens) + count
+        while going and len(tokens) < wanted:
             blank = (space if self.durations else skip)(query, self.pos)
             if blank:
                 self.pos = blank.end()
@@ -66,7 +69,6 @@ class _Lexer:
                 going = self._duration()
             else:
                 going = self._statement()
-        return self.tokens
 
     def _emit(self, kind: str, end: int) -> bool:
         self.tokens.append(Token(kind, self.pos, end, self.query[self.pos : end]))
@@ -171,7 +173,7 @@ class _Lexer:
             self.brackets = self.durations = self.got_colon = False
             return self._emit("]", self.pos + 1)
         if char == ":":
-            if not self.got_number:
+            if not self.got_duration:
                 return self._fail("unexpected colon before duration in duration expression", self.pos + 1)
             if self.got_colon:
                 return self._fail("unexpected repeated colon in duration expression", self.pos + 1)
@@ -182,11 +184,13 @@ class _Lexer:
         if _DURATION_SYMBOL.match(char):
             return self._emit(char, self.pos + 1)
         if char in _DIGITS or (char == "." and self.query[self.pos + 1 : self.pos + 2] in tuple(_DIGITS)):
-            self.got_number = True
+            self.got_duration = True
             self.durations = False
             return self._number()
-        message = f"unexpected character in duration expression: {quote_char(char)}"
-        return self._duration_word() or self._fail(message)
+        if self._duration_word():
+            self.got_duration = True
+            return True
+        return self._fail(f"unexpected character in duration expression: {quote_char(char)}")
 
     def _inside_braces(self) -> bool:
         query, pos = self.query, self.pos

@@ -188,7 +188,8 @@ class _Parser(TokenReader):
             if self.token.kind in ("group_left", "group_right"):
                 left = self.advance().kind == "group_left"
                 card = ast.Cardinality.MANY_TO_ONE if left else ast.Cardinality.ONE_TO_MANY
-                include = self.grouping_labels() if self.token.kind == "(" else ()
+                if self.token.kind == "(" or self.token.kind not in t.EXPRESSION_STARTS:
+                    include = self.grouping_labels()
             matching = VectorMatching(card, labels, on, include)
         if self.token.kind == "fill":
             self.advance()

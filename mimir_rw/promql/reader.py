@@ -7,7 +7,7 @@ from typing import Final, NoReturn
 from mimir_rw.promql import tokens as t
 from mimir_rw.promql.ast import NumberLiteral, Span
 from mimir_rw.promql.errors import ParseError
-from mimir_rw.promql.lexer import tokenize
+from mimir_rw.promql.lexer import Lexer
 from mimir_rw.promql.literals import parse_duration_ns, parse_number
 from mimir_rw.promql.tokens import Token
 
@@ -15,6 +15,8 @@ NESTING_MAX: Final = 128
 """Levels of brackets, calls and operators that wait for their right side."""
 DEPTH_MAX: Final = 300
 """Height of the tree, which a long chain of operators reaches without nesting."""
+_PORTION: Final = 256
+_LAST: Final = (t.END, t.ERROR)
 
 
 class TokenReader:
@@ -22,7 +24,9 @@ class TokenReader:
 
     def __init__(self, query: str) -> None:
         self.query = query
-        self.tokens = tokenize(query)
+        self.lexer = Lexer(query)
+        self.tokens = self.lexer.tokens
+        self.lexer.read(_PORTION)
         self.index = 0
         self.token = self.tokens[0]
         self.contexts: list[tuple[str, str]] = [("", "")]
@@ -32,6 +36,8 @@ class TokenReader:
         """The current token, left behind. Not to be called on the last one."""
         token = self.token
         self.index += 1
+        if self.index + 1 >= len(self.tokens) and self.tokens[-1].kind not in _LAST:
+            self.lexer.read(_PORTION)
         self.token = self.tokens[self.index]
         return token
 

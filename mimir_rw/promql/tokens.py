@@ -51,7 +51,7 @@ METRIC_NAMES = (KEYWORDS | {IDENTIFIER, METRIC_IDENTIFIER}) - {
 }  # fmt: skip
 """Kinds that can be a metric name outside braces."""
 
-LABEL_NAMES = KEYWORDS | {IDENTIFIER, METRIC_IDENTIFIER}
+LABEL_NAMES = (KEYWORDS | {IDENTIFIER, METRIC_IDENTIFIER}) - {"without"}
 """Kinds that can be a label name in a grouping list."""
 
 FUNCTION_NAMES = _PREPROCESSORS | {IDENTIFIER}
