@@ -1,0 +1,198 @@
+"""The query engine: text or tree in, `Result` out.
+
+First all selects are awaited on the event loop, then the whole expression is evaluated over all steps in one Offload
+thread. The engine keeps no state between queries and can serve any number at once; how many is the caller's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mimir_rw._native import LabelFrame, SampleColumns
+from mimir_rw.kit.clock import Clock
+from mimir_rw.kit.offload import Offload
+from mimir_rw.model.errors import BadRequest, QueryTimeout
+from mimir_rw.promql.ast import Expr, MatrixSelector, SubqueryExpr
+from mimir_rw.promql.exec.annotations import Annotations
+from mimir_rw.promql.exec.dispatch import OPERATORS
+from mimir_rw.promql.exec.evaluation import Deadline, Evaluation
+from mimir_rw.promql.exec.functions_range import windows
+from mimir_rw.promql.exec.memory import MemoryAccount
+from mimir_rw.promql.exec.values import Scalar, String, Vector, drop_metadata, remove_marked_names
+from mimir_rw.promql.functions import ValueType
+from mimir_rw.promql.parser import ParserOptions, parse_expression
+from mimir_rw.promql.plan.planner import Plan, make_plan
+from mimir_rw.promql.plan.selects import Gathered, gather
+from mimir_rw.promql.result import QueryStats, RangeSamples, Result, ResultType
+from mimir_rw.promql.steps import Bounds, TimeDefaults
+from mimir_rw.storage.contract import Queryable
+
+SAMPLES_MAX = 50_000_000
+PLAIN_SYNTAX = ParserOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Defaults are Prometheus'. subquery_step_ms: step of subqueries that name none."""
+
+    lookback_ms: int = 300_000
+    subquery_step_ms: int = 60_000
+    timeout_s: float = 120.0
+    samples_max: int = SAMPLES_MAX
+    delayed_name_removal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueryLimits:
+    """Of one query. None: the engine's own. memory_bytes_max 0: no limit. syntax: what the text may use."""
+
+    timeout_s: float | None = None
+    lookback_ms: int | None = None
+    memory_bytes_max: int = 0
+    syntax: ParserOptions = PLAIN_SYNTAX
+
+
+class Engine:
+    def __init__(self, *, clock: Clock, offload: Offload, options: EngineOptions | None = None) -> None:
+        self._clock = clock
+        self._offload = offload
+        self._options = options or EngineOptions()
+
+    async def instant(
+        self, queryable: Queryable, query: str | Expr, time_ms: int, *, limits: QueryLimits | None = None
+    ) -> Result:
+        """Evaluate at one time.
+
+        Raises BadRequest (a query that does not parse or check), QueryFailed, LimitExceeded, QueryTimeout, and what
+        `Queryable.select` raises.
+        """
+        return await self._run(queryable, query, Bounds(time_ms, time_ms, 0), limits or QueryLimits())
+
+    async def range(
+        self,
+        queryable: Queryable,
+        query: str | Expr,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        *,
+        limits: QueryLimits | None = None,
+    ) -> Result:
+        """Evaluate at start, start + step, ... <= end (step > 0). Raises as `instant` does."""
+        return await self._run(queryable, query, Bounds(start_ms, end_ms, step_ms), limits or QueryLimits())
+
+    async def _run(self, queryable: Queryable, query: str | Expr, bounds: Bounds, limits: QueryLimits) -> Result:
+        began = self._clock.monotonic()
+        timeout_s = min(limits.timeout_s or self._options.timeout_s, self._options.timeout_s)
+        deadline = Deadline(self._clock.monotonic, began + timeout_s)
+        plan = self._plan(query, bounds, limits)
+        planned = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(timeout_s):
+                gathered = await gather(plan.selects, queryable)
+                selected = self._clock.monotonic()
+                evaluation = self._evaluation(plan, gathered, deadline, limits)
+                result = await self._offload.run(evaluate, plan, evaluation)
+        except TimeoutError:
+            raise QueryTimeout("query timed out in query execution") from None
+        finally:
+            # Work that has begun in a thread sees this at its next operator, whoever left first.
+            deadline.cancelled = True
+        stats = replace(
+            result.stats,
+            prepare_s=planned - began,
+            select_s=selected - planned,
+            evaluate_s=self._clock.monotonic() - selected,
+        )
+        return replace(result, stats=stats)
+
+    def _plan(self, query: str | Expr, bounds: Bounds, limits: QueryLimits) -> Plan:
+        if isinstance(query, str):
+            text, expr = query, parse_expression(query, limits.syntax)
+        else:
+            text, expr = "", query
+        if not bounds.is_instant and expr.type not in (ValueType.SCALAR, ValueType.VECTOR):
+            raise BadRequest(
+                f'invalid expression type "{expr.type.value}" for range query, must be Scalar or instant Vector'
+            )
+        lookback_ms = limits.lookback_ms or self._options.lookback_ms
+        return make_plan(text, expr, bounds, TimeDefaults(lookback_ms, self._options.subquery_step_ms))
+
+    def _evaluation(self, plan: Plan, gathered: Gathered, deadline: Deadline, limits: QueryLimits) -> Evaluation:
+        return Evaluation(
+            bounds=plan.bounds,
+            steps=plan.bounds.steps(),
+            defaults=plan.defaults,
+            delayed_name_removal=self._options.delayed_name_removal,
+            hoisted=plan.hoisted,
+            gathered=gathered,
+            operators=OPERATORS,
+            annotations=Annotations(query=plan.query),
+            memory=MemoryAccount(bytes_max=limits.memory_bytes_max, samples_max=self._options.samples_max),
+            deadline=deadline,
+        )
+
+
+def evaluate(plan: Plan, ev: Evaluation) -> Result:
+    """The synchronous part of a query."""
+    with np.errstate(all="ignore"):
+        kind, value = _root(plan, ev)
+    return Result(
+        type=kind,
+        value=value,
+        steps=ev.steps,
+        warnings=tuple(ev.annotations.warnings),
+        infos=tuple(ev.annotations.infos),
+        stats=QueryStats(ev.memory.samples_read, ev.memory.peak_bytes, 0.0, 0.0, 0.0),
+    )
+
+
+def _root(plan: Plan, ev: Evaluation) -> tuple[ResultType, Vector | Scalar | String | RangeSamples]:
+    if isinstance(plan.expr, MatrixSelector | SubqueryExpr):
+        return ResultType.MATRIX, _range_samples(ev, plan.expr)
+    value = ev.evaluate(plan.expr)
+    if isinstance(value, String):
+        return ResultType.STRING, value
+    if plan.bounds.is_instant:
+        if isinstance(value, Scalar):
+            return ResultType.SCALAR, value
+        return ResultType.VECTOR, remove_marked_names(value).compact()
+    return ResultType.MATRIX, _matrix(value, ev.steps.count)
+
+
+def _matrix(value: Vector | Scalar, count: int) -> Vector:
+    """Range results are sorted by labels; a scalar is one series without any."""
+    if isinstance(value, Scalar):
+        values = value.values[np.newaxis, :]
+        return Vector(LabelFrame.empty_rows(1), values, np.ones((1, count), dtype=np.bool_))
+    vector = remove_marked_names(value).compact()
+    order = vector.labels.sort_order()
+    if (order[1:] > order[:-1]).all():
+        return vector
+    return vector.take(order)
+
+
+def _range_samples(ev: Evaluation, node: MatrixSelector | SubqueryExpr) -> RangeSamples:
+    source = windows(ev, node)
+    columns = SampleColumns.concat([batch.drop_stale() for batch in source.batches()])
+    labels = source.labels
+    if source.unnamed is not None and source.unnamed.any():
+        labels = drop_metadata(labels)[0]
+    offsets, ts, values = columns.offsets, columns.ts, columns.values
+    order = labels.sort_order()
+    order = order[offsets[order + 1] > offsets[order]]
+    spans = [slice(int(offsets[row]), int(offsets[row + 1])) for row in order]
+    if not spans:
+        return RangeSamples(LabelFrame.empty_rows(0), SampleColumns(np.zeros(1, dtype=np.int64), ts[:0], values[:0]))
+    sorted_offsets = np.concatenate([[0], np.cumsum([span.stop - span.start for span in spans])])
+    return RangeSamples(
+        labels.take(order),
+        SampleColumns(
+            sorted_offsets,
+            np.concatenate([ts[span] for span in spans]),
+            np.concatenate([values[span] for span in spans]),
+        ),
+    )

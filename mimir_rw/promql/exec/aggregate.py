@@ -1,0 +1,98 @@
+"""Aggregations: rows into groups, each step by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimir_rw import _native
+from mimir_rw._native import LabelFrame
+from mimir_rw.model.errors import QueryFailed
+from mimir_rw.promql.ast import AggregateExpr, AggregateOp
+from mimir_rw.promql.exec.evaluation import Evaluation
+from mimir_rw.promql.exec.histogram_classic import check_quantiles
+from mimir_rw.promql.exec.number_text import general, plain_decimal
+from mimir_rw.promql.exec.values import BoolMatrix, Rows, Vector, empty_vector, merge_equal_rows
+from mimir_rw.promql.quoting import quote
+
+
+def aggregation(ev: Evaluation, node: AggregateExpr) -> Vector:
+    match node.op:
+        case AggregateOp.TOPK | AggregateOp.BOTTOMK | AggregateOp.LIMITK:
+            return _select_k(ev, node)
+        case AggregateOp.LIMIT_RATIO:
+            raise QueryFailed("aggregation limit_ratio is not supported yet")
+        case AggregateOp.COUNT_VALUES:
+            return _count_values(ev, node)
+    quantile = None
+    if node.op is AggregateOp.QUANTILE:
+        assert node.param is not None
+        quantile = ev.scalar(node.param)
+        check_quantiles(ev, quantile, node.param)
+    vector = ev.vector(node.expr)
+    if len(vector.labels) == 0:
+        return empty_vector(ev.steps)
+    groups, labels = group_rows(node, vector)
+    if quantile is not None:
+        values, mask = _native.aggregate_quantile(quantile, groups, len(labels), vector.values, vector.mask)
+    else:
+        values, mask = _native.aggregate(str(node.op), groups, len(labels), vector.values, vector.mask)
+    return Vector(labels, values, mask, _group_flags(vector, groups, len(labels)))
+
+
+def group_rows(node: AggregateExpr, vector: Vector) -> tuple[Rows, LabelFrame]:
+    names = [*node.grouping, "__name__"] if node.without else list(node.grouping)
+    return vector.labels.group(names, node.without)
+
+
+def _group_flags(vector: Vector, groups: Rows, count: int) -> BoolMatrix | None:
+    """A group loses its name at the end as soon as one of its rows does."""
+    if vector.unnamed is None:
+        return None
+    flags = np.zeros(count, dtype=np.bool_)
+    flags[groups[vector.unnamed]] = True
+    return flags
+
+
+def _select_k(ev: Evaluation, node: AggregateExpr) -> Vector:
+    """topk, bottomk, limitk: some of the rows as they are."""
+    assert node.param is not None
+    k = _whole_numbers(ev.scalar(node.param))
+    vector = ev.vector(node.expr)
+    if len(vector.labels) == 0:
+        return vector
+    groups, labels = group_rows(node, vector)
+    kept, order = _native.select_k(str(node.op), k, groups, len(labels), vector.values, vector.mask)
+    if ev.bounds.is_instant and ev.steps.count == 1:
+        return replace(vector, mask=kept).take(order)
+    return replace(vector, mask=kept).compact()
+
+
+def _whole_numbers(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Truncated. Raises QueryFailed for what is no 64-bit number."""
+    if np.isnan(values).any():
+        raise QueryFailed("Parameter value is NaN")
+    too_large = values[np.abs(values) >= float(1 << 63)]
+    if len(too_large):
+        raise QueryFailed(f"Scalar value {general(float(too_large[0]))} overflows int64")
+    return values.astype(np.int64)
+
+
+def _count_values(ev: Evaluation, node: AggregateExpr) -> Vector:
+    """A row per distinct value, with the value as a label."""
+    assert node.param is not None
+    name = ev.string(node.param)
+    if not name:
+        raise QueryFailed(f"invalid label name {quote(name)}")
+    vector = ev.vector(node.expr)
+    if len(vector.labels) == 0:
+        return empty_vector(ev.steps)
+    groups, labels = group_rows(node, vector)
+    pair_groups, pair_values, (values, mask) = _native.count_values(groups, len(labels), vector.values, vector.mask)
+    texts = [plain_decimal(value) for value in pair_values.tolist()]
+    codes = np.arange(len(texts), dtype=np.int32)
+    flags = _group_flags(vector, groups, len(labels))
+    unnamed = None if flags is None else flags[pair_groups]
+    return merge_equal_rows(Vector(labels.take(pair_groups).with_column(name, texts, codes), values, mask, unnamed))

@@ -1,0 +1,101 @@
+"""One evaluation: the steps it runs over, and all that operators may ask for.
+
+Operators are functions `(evaluation, node) -> Value` found by node type; they evaluate their arguments through
+`Evaluation.vector`, `.scalar` and so on. Runs in one thread; not shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimir_rw.model.errors import Cancelled, QueryTimeout
+from mimir_rw.promql.ast import Expr
+from mimir_rw.promql.exec.annotations import Annotations
+from mimir_rw.promql.exec.memory import MemoryAccount
+from mimir_rw.promql.exec.values import Scalar, String, Value, Vector
+from mimir_rw.promql.plan.selects import Gathered
+from mimir_rw.promql.steps import Bounds, Steps, TimeDefaults
+
+Operator = Callable[["Evaluation", Any], Value]
+V = TypeVar("V", Vector, Scalar, String)
+
+
+@dataclass(slots=True)
+class Deadline:
+    """When to stop. `cancelled` is set from the event loop, read here between operators."""
+
+    monotonic: Callable[[], float]
+    at_s: float
+    cancelled: bool = False
+
+    def check(self) -> None:
+        """Raises Cancelled or QueryTimeout."""
+        if self.cancelled:
+            raise Cancelled("query was canceled in query execution")
+        if self.monotonic() > self.at_s:
+            raise QueryTimeout("query timed out in query execution")
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """bounds: the query as asked; steps: those of this part (a subquery has its own).
+
+    hoisted: ids of the nodes that are evaluated once and repeated.
+    """
+
+    bounds: Bounds
+    steps: Steps
+    defaults: TimeDefaults
+    delayed_name_removal: bool
+    hoisted: frozenset[int]
+    gathered: Gathered
+    operators: Mapping[type, Operator]
+    annotations: Annotations
+    memory: MemoryAccount
+    deadline: Deadline
+
+    def over(self, steps: Steps) -> Evaluation:
+        """The same query, evaluated at other times."""
+        return replace(self, steps=steps)
+
+    def evaluate(self, node: Expr) -> Value:
+        """Raises QueryFailed, LimitExceeded, QueryTimeout, Cancelled."""
+        self.deadline.check()
+        if self.steps.count > 1 and id(node) in self.hoisted:
+            once = self.over(Steps(self.steps.start, 0, 1))
+            return repeat(once.evaluate(node), self.steps.count)
+        mark = self.memory.current_bytes
+        value = self.operators[type(node)](self, node)
+        self.memory.settle(mark, value.nbytes)
+        return value
+
+    def vector(self, node: Expr) -> Vector:
+        value = self.evaluate(node)
+        assert isinstance(value, Vector), "types were checked by the parser"
+        return value
+
+    def scalar(self, node: Expr) -> NDArray[np.float64]:
+        """One number per step."""
+        value = self.evaluate(node)
+        assert isinstance(value, Scalar), "types were checked by the parser"
+        return value.values
+
+    def string(self, node: Expr) -> str:
+        value = self.evaluate(node)
+        assert isinstance(value, String), "types were checked by the parser"
+        return value.value
+
+
+def repeat(value: Value, count: int) -> Value:
+    """A value of one step as that of `count` steps, without copying."""
+    if isinstance(value, Vector):
+        shape = (len(value.labels), count)
+        return replace(value, values=np.broadcast_to(value.values, shape), mask=np.broadcast_to(value.mask, shape))
+    if isinstance(value, Scalar):
+        return Scalar(np.broadcast_to(value.values, (count,)))
+    return value

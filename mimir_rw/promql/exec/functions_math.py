@@ -1,0 +1,92 @@
+"""Elementwise functions of floats: each step of each row by itself. All drop the name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimir_rw.promql.ast import Call
+from mimir_rw.promql.exec.evaluation import Evaluation
+from mimir_rw.promql.exec.values import FloatMatrix, Scalar, Vector, drop_names
+
+_DEGREES = 180 / math.pi
+
+
+def _sgn(x: FloatMatrix) -> FloatMatrix:
+    return np.where(x < 0, -1.0, np.where(x > 0, 1.0, x))
+
+
+ELEMENTWISE: dict[str, Callable[[FloatMatrix], FloatMatrix]] = {
+    "abs": np.abs,
+    "acos": np.arccos,
+    "acosh": np.arccosh,
+    "asin": np.arcsin,
+    "asinh": np.arcsinh,
+    "atan": np.arctan,
+    "atanh": np.arctanh,
+    "ceil": np.ceil,
+    "cos": np.cos,
+    "cosh": np.cosh,
+    "deg": lambda x: x * 180 / math.pi,
+    "exp": np.exp,
+    "floor": np.floor,
+    "ln": np.log,
+    "log10": np.log10,
+    "log2": np.log2,
+    "rad": lambda x: x * math.pi / 180,
+    "sgn": _sgn,
+    "sin": np.sin,
+    "sinh": np.sinh,
+    "sqrt": np.sqrt,
+    "tan": np.tan,
+    "tanh": np.tanh,
+}
+
+
+def elementwise(ev: Evaluation, node: Call) -> Vector:
+    vector = ev.vector(node.args[0])
+    return _with_values(ev, vector, ELEMENTWISE[node.func.name](vector.values))
+
+
+def clamp(ev: Evaluation, node: Call) -> Vector:
+    """clamp(v, min, max): no element at steps where max < min."""
+    vector = ev.vector(node.args[0])
+    low, high = ev.scalar(node.args[1]), ev.scalar(node.args[2])
+    clamped = np.maximum(low, np.minimum(high, vector.values))
+    empty = high < low
+    if empty.any():
+        vector = replace(vector, mask=vector.mask & ~empty)
+    return _with_values(ev, vector, clamped)
+
+
+def clamp_one_side(ev: Evaluation, node: Call) -> Vector:
+    vector = ev.vector(node.args[0])
+    bound = ev.scalar(node.args[1])
+    bounded = np.minimum if node.func.name == "clamp_max" else np.maximum
+    return _with_values(ev, vector, bounded(bound, vector.values))
+
+
+def round_to(ev: Evaluation, node: Call) -> Vector:
+    """Ties go up; the inverse is used because 1/0.1 is exact enough where 0.1 is not."""
+    vector = ev.vector(node.args[0])
+    nearest = ev.scalar(node.args[1]) if len(node.args) > 1 else np.ones(ev.steps.count)
+    inverse = 1.0 / nearest
+    return _with_values(ev, vector, np.floor(vector.values * inverse + 0.5) / inverse)
+
+
+def scalar_extreme(ev: Evaluation, node: Call) -> Scalar:
+    """min_of and max_of: NaN if either is."""
+    left, right = ev.scalar(node.args[0]), ev.scalar(node.args[1])
+    return Scalar((np.minimum if node.func.name == "min_of" else np.maximum)(left, right))
+
+
+def pi(ev: Evaluation, node: Call) -> Scalar:
+    return Scalar(np.full(ev.steps.count, math.pi))
+
+
+def _with_values(ev: Evaluation, vector: Vector, values: NDArray[np.float64]) -> Vector:
+    return drop_names(replace(vector, values=values), delayed=ev.delayed_name_removal)

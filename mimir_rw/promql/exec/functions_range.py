@@ -1,0 +1,106 @@
+"""Functions of range vectors that a window kernel computes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimir_rw._native import SampleColumns, window
+from mimir_rw.model.errors import QueryFailed
+from mimir_rw.promql.ast import Call, Expr, MatrixSelector, SubqueryExpr
+from mimir_rw.promql.exec.evaluation import Evaluation, repeat
+from mimir_rw.promql.exec.histogram_classic import check_quantiles
+from mimir_rw.promql.exec.selectors import Kernel, WindowSource, selector_windows
+from mimir_rw.promql.exec.subquery import subquery_windows
+from mimir_rw.promql.exec.values import BoolMatrix, FloatMatrix, Vector, drop_names
+
+_LETTER = {"smoothing": "sf", "trend": "tf"}
+_COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
+
+WINDOW_FUNCTIONS = (
+    "avg_over_time", "changes", "count_over_time", "delta", "deriv", "idelta", "increase", "irate", "mad_over_time",
+    "max_over_time", "min_over_time", "present_over_time", "rate", "resets", "stddev_over_time", "stdvar_over_time",
+    "sum_over_time", "ts_of_first_over_time", "ts_of_last_over_time", "ts_of_max_over_time", "ts_of_min_over_time",
+)  # fmt: skip
+NAME_KEEPING_WINDOW_FUNCTIONS = ("first_over_time", "last_over_time")
+
+
+def windows(ev: Evaluation, node: Expr) -> WindowSource:
+    """The windows of a range vector argument."""
+    if isinstance(node, MatrixSelector):
+        return selector_windows(ev, node)
+    assert isinstance(node, SubqueryExpr), "the parser admits no other range vector"
+    return subquery_windows(ev, node)
+
+
+def window_kernel(func: str, source: WindowSource, *params: NDArray[np.float64]) -> Kernel:
+    ends = source.ends
+
+    def run(columns: SampleColumns) -> tuple[FloatMatrix, BoolMatrix]:
+        return window(func, columns, ends.start, ends.step, ends.count, source.range_ms, params)
+
+    return run
+
+
+def over_steps(ev: Evaluation, vector: Vector) -> Vector:
+    """The result of a pinned range at every step."""
+    if vector.mask.shape[1] == ev.steps.count:
+        return vector
+    repeated = repeat(vector, ev.steps.count)
+    assert isinstance(repeated, Vector)
+    return repeated
+
+
+def window_function(ev: Evaluation, node: Call) -> Vector:
+    source = windows(ev, node.args[0])
+    vector = source.run(ev, window_kernel(node.func.name, source))
+    if node.func.name in ("rate", "increase"):
+        _note_counters(ev, node, vector)
+    return over_steps(ev, drop_names(vector, delayed=ev.delayed_name_removal))
+
+
+def name_keeping_window_function(ev: Evaluation, node: Call) -> Vector:
+    source = windows(ev, node.args[0])
+    return over_steps(ev, source.run(ev, window_kernel(node.func.name, source)))
+
+
+def quantile_over_time(ev: Evaluation, node: Call) -> Vector:
+    quantile = ev.scalar(node.args[0])
+    check_quantiles(ev, quantile, node.args[0])
+    return _with_params(ev, node, windows(ev, node.args[1]), quantile)
+
+
+def predict_linear(ev: Evaluation, node: Call) -> Vector:
+    """From the evaluation time, whatever offset or @ say."""
+    ahead = ev.scalar(node.args[1])
+    return _with_params(ev, node, windows(ev, node.args[0]), ahead, ev.steps.times().astype(np.float64))
+
+
+def double_exponential_smoothing(ev: Evaluation, node: Call) -> Vector:
+    smoothing, trend = ev.scalar(node.args[1]), ev.scalar(node.args[2])
+    for factor, what in ((smoothing, "smoothing"), (trend, "trend")):
+        wrong = factor[~((factor > 0) & (factor < 1))]
+        if len(wrong):
+            raise QueryFailed(f"invalid {what} factor. Expected: 0 < {_LETTER[what]} < 1, got: {float(wrong[0]):f}")
+    return _with_params(ev, node, windows(ev, node.args[0]), smoothing, trend)
+
+
+def _with_params(ev: Evaluation, node: Call, source: WindowSource, *params: NDArray[np.float64]) -> Vector:
+    """A function with parameters that vary by step: a pinned range is looked at anew for each of them."""
+    if source.ends.count != ev.steps.count:
+        source = source.repeated(ev.steps.count)
+    vector = source.run(ev, window_kernel(node.func.name, source, *params))
+    return drop_names(vector, delayed=ev.delayed_name_removal)
+
+
+def _note_counters(ev: Evaluation, node: Call, vector: Vector) -> None:
+    """The info about metrics that do not look like counters."""
+    if len(vector.labels) == 0:
+        return
+    codes = np.unique(vector.labels.codes("__name__"))
+    dictionary = vector.labels.dictionary("__name__")
+    for code in codes[codes >= 0]:
+        name = dictionary[code]
+        if not name.endswith(_COUNTER_SUFFIXES):
+            text = f'metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "{name}"'
+            ev.annotations.info(text, node.args[0].span)

@@ -1,0 +1,138 @@
+"""histogram_quantile, histogram_quantiles, histogram_fraction on classic buckets: float series with an `le` label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimir_rw import _native
+from mimir_rw._native import LabelFrame
+from mimir_rw.promql.ast import Call, Expr
+from mimir_rw.promql.exec.annotations import metric_suffix
+from mimir_rw.promql.exec.evaluation import Evaluation
+from mimir_rw.promql.exec.number_text import general, openmetrics, parse_float
+from mimir_rw.promql.exec.values import (
+    BoolMatrix,
+    FloatMatrix,
+    Rows,
+    Vector,
+    concat_vectors,
+    drop_names,
+    empty_vector,
+    merge_equal_rows,
+)
+
+_FORCED = (
+    "input to histogram_quantile needed to be fixed for monotonicity "
+    "(see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """Rows that are buckets, and the histogram each belongs to (-1: to none, its `le` is no number).
+
+    labels, unnamed: of the histograms. bounds: the upper bound of each row.
+    """
+
+    labels: LabelFrame
+    unnamed: BoolMatrix | None
+    groups: Rows
+    bounds: NDArray[np.float64]
+    values: FloatMatrix
+    mask: BoolMatrix
+
+    def quantile(self, ev: Evaluation, quantile: NDArray[np.float64], node: Expr) -> Vector:
+        (values, mask), forced = _native.histogram_quantile(
+            quantile, self.groups, len(self.labels), self.bounds, self.values, self.mask
+        )
+        if len(forced[0]):
+            self._note_forced(ev, node, *forced)
+        return Vector(self.labels, values, mask, self.unnamed)
+
+    def fraction(self, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> Vector:
+        values, mask = _native.histogram_fraction(
+            lower, upper, self.groups, len(self.labels), self.bounds, self.values, self.mask
+        )
+        return Vector(self.labels, values, mask, self.unnamed)
+
+    def _note_forced(
+        self,
+        ev: Evaluation,
+        node: Expr,
+        groups: NDArray[np.int64],
+        steps: NDArray[np.int64],
+        lowest: NDArray[np.float64],
+        highest: NDArray[np.float64],
+        difference: NDArray[np.float64],
+    ) -> None:
+        seconds = (ev.steps.times()[[steps.min(), steps.max()]] // 1000).astype("datetime64[s]")
+        ev.annotations.info(
+            f"{_FORCED}{metric_suffix(self.labels, int(groups[0]))}, from buckets {general(float(lowest.min()))} to "
+            f"{general(float(highest.max()))}, with a max diff of {float(difference.max()):.2g}, over {len(groups)} "
+            f"samples from {seconds[0]}Z to {seconds[1]}Z",
+            node.span,
+        )
+
+
+def collect_buckets(ev: Evaluation, node: Expr) -> Buckets:
+    """Warns of rows without a readable `le`."""
+    vector = ev.vector(node)
+    parsed = [parse_float(text) for text in vector.labels.dictionary("le")]
+    codes = vector.labels.codes("le")
+    readable = np.array([*(bound is not None for bound in parsed), False])[codes]
+    for row in np.flatnonzero(~readable).tolist():
+        text = f'bucket label "le" is missing or has a malformed value of "{vector.labels.row(row).get("le", "")}"'
+        ev.annotations.warn(text + metric_suffix(vector.labels, row), node.span)
+    if not readable.all():
+        vector, codes = vector.take(np.flatnonzero(readable)), codes[readable]
+    groups, labels = vector.labels.group(["le"], True)
+    unnamed = None
+    if vector.unnamed is not None:
+        unnamed = np.zeros(len(labels), dtype=np.bool_)
+        unnamed[groups] = vector.unnamed
+    bounds = np.array([np.nan if bound is None else bound for bound in [*parsed, None]])[codes]
+    return Buckets(labels, unnamed, groups, bounds, vector.values, vector.mask)
+
+
+def histogram_quantile(ev: Evaluation, node: Call) -> Vector:
+    quantile = ev.scalar(node.args[0])
+    check_quantiles(ev, quantile, node.args[0])
+    buckets = collect_buckets(ev, node.args[1])
+    return drop_names(buckets.quantile(ev, quantile, node.args[1]), delayed=ev.delayed_name_removal)
+
+
+def histogram_quantiles(ev: Evaluation, node: Call) -> Vector:
+    """histogram_quantiles(v, "label", q...): a result per quantile, told apart by the label."""
+    buckets = collect_buckets(ev, node.args[0])
+    name = ev.string(node.args[1])
+    parts = [empty_vector(ev.steps)]
+    for arg in node.args[2:]:
+        quantile = ev.scalar(arg)
+        check_quantiles(ev, quantile, arg)
+        parts += _labelled(buckets.quantile(ev, quantile, node.args[0]), name, quantile)
+    return drop_names(merge_equal_rows(concat_vectors(parts)), delayed=ev.delayed_name_removal)
+
+
+def histogram_fraction(ev: Evaluation, node: Call) -> Vector:
+    lower, upper = ev.scalar(node.args[0]), ev.scalar(node.args[1])
+    buckets = collect_buckets(ev, node.args[2])
+    return drop_names(buckets.fraction(lower, upper), delayed=ev.delayed_name_removal)
+
+
+def _labelled(vector: Vector, name: str, quantile: NDArray[np.float64]) -> list[Vector]:
+    """The label says which quantile; one that varies over the steps makes rows for each of its values."""
+    zeros = np.zeros(len(vector.labels), dtype=np.int32)
+    texts = np.array([openmetrics(float(q)) for q in quantile])
+    return [
+        replace(vector, labels=vector.labels.with_column(name, [text], zeros), mask=vector.mask & (texts == text))
+        for text in dict.fromkeys(texts.tolist())
+    ]
+
+
+def check_quantiles(ev: Evaluation, quantile: NDArray[np.float64], node: Expr) -> None:
+    """Warn of quantiles that are none."""
+    for q in np.unique(quantile[~((quantile >= 0) & (quantile <= 1))]).tolist():
+        ev.annotations.warn(f"quantile value should be between 0 and 1, got {general(q)}", node.span)

@@ -1,0 +1,45 @@
+"""What one query holds in memory, against its limits.
+
+Operators follow a stack discipline: what an operator took above its mark is given back when it ends, but for its
+result. The estimate counts matrices and decoded samples, which is nearly everything.
+"""
+
+from __future__ import annotations
+
+from mimir_rw.model.errors import LimitExceeded, QueryFailed
+
+SAMPLE_BYTES = 16
+TOO_MANY_SAMPLES = "query processing would load too many samples into memory in query execution"
+
+
+class MemoryAccount:
+    """Mutable; owned by one evaluation. bytes_max 0: no limit."""
+
+    def __init__(self, *, bytes_max: int, samples_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._samples_max = samples_max
+        self.current_bytes = 0
+        self.peak_bytes = 0
+        self.samples_read = 0
+
+    def take(self, nbytes: int) -> None:
+        """Raises LimitExceeded when the query would hold more bytes than it may, QueryFailed for too many samples."""
+        self.current_bytes += nbytes
+        if self.current_bytes > self.peak_bytes:
+            self.peak_bytes = self.current_bytes
+            if self.peak_bytes > self._samples_max * SAMPLE_BYTES:
+                raise QueryFailed(TOO_MANY_SAMPLES)
+            if 0 < self._bytes_max < self.peak_bytes:
+                raise LimitExceeded(
+                    "the query exceeded the maximum allowed estimated amount of memory consumed by a single query "
+                    f"(limit: {self._bytes_max} bytes)",
+                    error_id="max-estimated-memory-consumption-per-query",
+                )
+
+    def settle(self, mark: int, result_bytes: int) -> None:
+        """Back to `mark`, plus the result that stays."""
+        self.current_bytes = mark
+        self.take(result_bytes)
+
+    def read_samples(self, count: int) -> None:
+        self.samples_read += count

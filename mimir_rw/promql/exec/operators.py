@@ -1,0 +1,38 @@
+"""Elementwise arithmetic and comparison, as PromQL defines them on floats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimir_rw.promql.ast import BinaryOp
+
+_Operation = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+
+ARITHMETIC: dict[BinaryOp, _Operation] = {
+    BinaryOp.ADD: np.add,
+    BinaryOp.SUB: np.subtract,
+    BinaryOp.MUL: np.multiply,
+    BinaryOp.DIV: np.divide,
+    BinaryOp.MOD: np.fmod,
+    BinaryOp.POW: np.power,
+    BinaryOp.ATAN2: np.arctan2,
+}
+
+COMPARISON: dict[BinaryOp, Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.bool_]]] = {
+    BinaryOp.EQL: np.equal,
+    BinaryOp.NEQ: np.not_equal,
+    BinaryOp.GTR: np.greater,
+    BinaryOp.LSS: np.less,
+    BinaryOp.GTE: np.greater_equal,
+    BinaryOp.LTE: np.less_equal,
+}
+
+
+def apply_scalars(op: BinaryOp, left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Between scalars a comparison is 0 or 1."""
+    if op in COMPARISON:
+        return COMPARISON[op](left, right).astype(np.float64)
+    return ARITHMETIC[op](left, right)

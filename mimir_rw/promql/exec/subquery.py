@@ -1,0 +1,31 @@
+"""Subqueries: the inside is evaluated once over all of its steps, and becomes samples at those times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mimir_rw._native import SampleColumns
+from mimir_rw.promql.ast import SubqueryExpr
+from mimir_rw.promql.exec.evaluation import Evaluation
+from mimir_rw.promql.exec.memory import SAMPLE_BYTES
+from mimir_rw.promql.exec.selectors import WindowSource
+from mimir_rw.promql.exec.values import empty_vector
+from mimir_rw.promql.steps import selector_ends, subquery_steps
+
+
+def subquery_windows(ev: Evaluation, node: SubqueryExpr) -> WindowSource:
+    inner = subquery_steps(node, ev.steps, ev.defaults)
+    vector = ev.over(inner).vector(node.expr) if inner.count > 0 else empty_vector(inner)
+
+    def batches() -> Iterator[SampleColumns]:
+        columns = SampleColumns.from_matrix(vector.values, vector.mask, inner.start, inner.step)
+        ev.memory.take(columns.sample_count * SAMPLE_BYTES)
+        yield columns
+
+    return WindowSource(
+        labels=vector.labels,
+        unnamed=vector.unnamed,
+        ends=selector_ends(node.at, node.offset_ms, ev.steps),
+        range_ms=node.range_ms,
+        batches=batches,
+    )

@@ -1,0 +1,23 @@
+"""Rewrite: an operation on number literals becomes its result."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mimir_rw.promql.ast import BinaryExpr, BinaryOp, Expr, NumberLiteral, UnaryExpr, transform
+from mimir_rw.promql.exec.operators import apply_scalars
+
+
+def fold_constants(expr: Expr) -> Expr:
+    return transform(expr, _fold)
+
+
+def _fold(node: Expr) -> Expr:
+    if isinstance(node, UnaryExpr) and isinstance(node.expr, NumberLiteral):
+        value = -node.expr.value if node.op is BinaryOp.SUB else node.expr.value
+        return NumberLiteral(value, span=node.span)
+    if isinstance(node, BinaryExpr) and isinstance(node.lhs, NumberLiteral) and isinstance(node.rhs, NumberLiteral):
+        with np.errstate(all="ignore"):
+            result = apply_scalars(node.op, np.array([node.lhs.value]), np.array([node.rhs.value]))
+        return NumberLiteral(float(result[0]), span=node.span)
+    return node
