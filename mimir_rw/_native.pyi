@@ -31,6 +31,16 @@ class WriteBatch:
     def sample_count(self) -> int: ...
     @property
     def metadata_count(self) -> int: ...
+    def tokens(self) -> NDArray[np.uint32]:
+        """Ring token of each series."""
+    # For looking at a batch row by row; nothing hot calls these.
+    def hash_bytes(self, row: int) -> bytes:
+        """The series' keyed hash, little-endian."""
+    def row_labels(self, row: int) -> list[tuple[str, str]]: ...
+    def row_samples(self, row: int) -> list[tuple[int, float]]:
+        """(ms, value) in the order sent."""
+    def metadata_rows(self) -> list[tuple[int, str, str, str]]:
+        """Type number, metric, help, unit."""
 
 # -- wire -----------------------------------------------------------------------------------------------------------
 

@@ -62,6 +62,12 @@ class Unavailable(MimirError):
     retryable = True
 
 
+class Overloaded(MimirError):
+    """A limit of this process, not of the tenant (HTTP 500, as in Mimir): the same request may pass later."""
+
+    retryable = True
+
+
 class QueryFailed(MimirError):
     """The query is well-formed but its evaluation fails (Prometheus' `execution`, HTTP 422)."""
 

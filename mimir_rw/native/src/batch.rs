@@ -8,7 +8,11 @@
 //!
 //! A batch never changes once built; kernels share it without the GIL.
 
+use numpy::PyArray1;
+use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
+
+use crate::wire::series::canonical_labels;
 
 /// Metadata of one metric family, as sent by remote write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +71,45 @@ impl WriteBatch {
     fn metadata_count(&self) -> usize {
         self.metadata.len()
     }
+
+    fn tokens<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u32>> {
+        PyArray1::from_slice(py, &self.token)
+    }
+
+    fn hash_bytes(&self, row: usize) -> PyResult<[u8; 16]> {
+        Ok(self.hash.get(row).ok_or_else(no_row)?.to_le_bytes())
+    }
+
+    fn row_labels(&self, row: usize) -> PyResult<Vec<(String, String)>> {
+        if row >= self.label_range.len() {
+            return Err(no_row());
+        }
+        Ok(canonical_labels(self.labels(row))
+            .map(|(name, value)| (lossy(name), lossy(value)))
+            .collect())
+    }
+
+    fn row_samples(&self, row: usize) -> PyResult<Vec<(i64, f64)>> {
+        if row >= self.sample_end.len() {
+            return Err(no_row());
+        }
+        let samples = self.samples(row);
+        let times = self.ts[samples.clone()].iter().copied();
+        Ok(times.zip(self.values[samples].iter().copied()).collect())
+    }
+
+    fn metadata_rows(&self) -> Vec<(u8, String, String, String)> {
+        let row = |m: &Metadata| (m.kind, m.name.clone(), m.help.clone(), m.unit.clone());
+        self.metadata.iter().map(row).collect()
+    }
+}
+
+fn no_row() -> PyErr {
+    PyIndexError::new_err("the batch has no such row")
+}
+
+fn lossy(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
 }
 
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

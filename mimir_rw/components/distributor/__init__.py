@@ -1,0 +1,1 @@
+"""Entry of all writes: decodes, validates, holds tenants to their rates, hands on to ingesters."""

@@ -1,0 +1,166 @@
+"""What the distributor decides, as plain functions and objects: sizes, rates, texts. No clock, no chance, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from mimir_rw._native import DecodedPush, PushLimits
+from mimir_rw.config.limits import TenantLimits
+from mimir_rw.kit.rate_limiter import TokenBucket
+from mimir_rw.model.errors import BadRequest, RateLimited
+from mimir_rw.rpc.contracts.ingester import Rejection
+
+KNOWN_SERIES_MIN = 1 << 16
+KNOWN_SERIES_MAX = 1 << 22
+_ADJUST = "to change the limit, set -{flag} or the tenant's override, or contact your service administrator"
+_RETRY_JITTER = 0.5
+
+
+def unpacked_bytes(body: bytes, bytes_max: int) -> int:
+    """Bytes that a snappy block says it unpacks to, at least its own and at most bytes_max (more is refused later)."""
+    declared = 0
+    for i, byte in enumerate(body[:5]):
+        declared |= (byte & 0x7F) << 7 * i
+        if byte < 0x80:
+            break
+    return min(max(declared, len(body)), bytes_max)
+
+
+def push_limits(limits: TenantLimits) -> PushLimits:
+    """The part of a tenant's limits that the decoder checks."""
+    past_grace_ms = limits.past_grace_period
+    if past_grace_ms:
+        past_grace_ms += limits.out_of_order_time_window
+    return PushLimits(
+        label_names_max=limits.max_label_names_per_series,
+        info_label_names_max=max(limits.max_label_names_per_info_series, limits.max_label_names_per_series),
+        label_name_bytes_max=limits.max_label_name_length,
+        label_value_bytes_max=limits.max_label_value_length,
+        metadata_bytes_max=limits.max_metadata_length,
+        future_grace_ms=limits.creation_grace_period,
+        past_grace_ms=past_grace_ms,
+        utf8_names=limits.name_validation_scheme == "utf8",
+    )
+
+
+def known_series_max(limits: TenantLimits) -> int:
+    """Entries of the tenant's set of known series: what it may hold in memory and a quarter more for those that come
+    and go, within bounds of our own."""
+    series = limits.max_global_series_per_user
+    return min(max(series + series // 4, KNOWN_SERIES_MIN), KNOWN_SERIES_MAX) if series else KNOWN_SERIES_MAX
+
+
+class TenantRates:
+    """The token buckets of one tenant. They follow a change of its limits without losing their fill."""
+
+    __slots__ = ("_items", "_limits", "_requests")
+
+    def __init__(self, limits: TenantLimits, now_s: float) -> None:
+        self._limits = limits
+        self._requests = TokenBucket(rate=limits.request_rate, burst=_request_burst(limits), now_s=now_s)
+        self._items = TokenBucket(rate=limits.ingestion_rate, burst=_ingestion_burst(limits), now_s=now_s)
+
+    def follow(self, limits: TenantLimits, now_s: float) -> None:
+        self._limits = limits
+        self._requests.reconfigure(rate=limits.request_rate, burst=_request_burst(limits), now_s=now_s)
+        self._items.reconfigure(rate=limits.ingestion_rate, burst=_ingestion_burst(limits), now_s=now_s)
+
+    def take_request(self, now_s: float) -> None:
+        """Raises RateLimited when the tenant sends too many requests."""
+        rate = self._limits.request_rate
+        if rate and not self._requests.allow(now_s):
+            raise RateLimited(
+                f"the tenant's push requests are over its rate of {rate:g} a second with a burst of "
+                f"{self._requests.burst:g}; {_ADJUST.format(flag='distributor.request-rate-limit')}",
+                error_id="tenant-max-request-rate",
+            )
+
+    def take_items(self, now_s: float, samples: int, metadata: int) -> None:
+        """Raises RateLimited when samples and metadata together are more than may come now; then none is counted."""
+        rate = self._limits.ingestion_rate
+        if rate and not self._items.allow(now_s, samples + metadata):
+            raise RateLimited(
+                f"{samples} samples and {metadata} metadata entries are over the tenant's ingestion rate of {rate:g} "
+                f"a second with a burst of {self._items.burst:g}; nothing of the request was stored; "
+                f"{_ADJUST.format(flag='distributor.ingestion-rate-limit')}",
+                error_id="tenant-max-ingestion-rate",
+            )
+
+
+def _request_burst(limits: TenantLimits) -> float:
+    return float(limits.request_burst_size or max(1.0, limits.request_rate))
+
+
+def _ingestion_burst(limits: TenantLimits) -> float:
+    if limits.ingestion_burst_factor >= 1:
+        return limits.ingestion_rate * limits.ingestion_burst_factor
+    return float(limits.ingestion_burst_size)
+
+
+class MovingRate:
+    """Events per second as an exponentially weighted average over ticks of equal length."""
+
+    __slots__ = ("_count", "_started", "per_second")
+
+    WEIGHT = 0.2
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._started = False
+        self.per_second = 0.0
+
+    def add(self, n: int) -> None:
+        self._count += n
+
+    def tick(self, elapsed_s: float) -> None:
+        """Close a tick of elapsed_s seconds."""
+        rate = self._count / elapsed_s
+        self._count = 0
+        self.per_second += (rate - self.per_second) * (self.WEIGHT if self._started else 1.0)
+        self._started = True
+
+
+def decode_rejections(push: DecodedPush, limits: TenantLimits) -> list[Rejection]:
+    """What the decoder refused and the sender is to hear of."""
+    return [
+        Rejection(error_id, count, first)
+        for error_id, count, first in push.rejections
+        if limits.enforce_metadata_metric_name or error_id != "metadata-missing-metric-name"
+    ]
+
+
+def merge_rejections(groups: Iterable[Sequence[Rejection]]) -> list[Rejection]:
+    """One rejection per id, in order of first appearance; counts added, the first text kept."""
+    merged: dict[str, Rejection] = {}
+    for rejection in (r for group in groups for r in group):
+        seen = merged.get(rejection.error_id)
+        if seen is None:
+            merged[rejection.error_id] = rejection
+        else:
+            merged[rejection.error_id] = Rejection(seen.error_id, seen.count + rejection.count, seen.first)
+    return list(merged.values())
+
+
+def refusal(rejections: Sequence[Rejection], received: int) -> BadRequest:
+    """The error for a push of which a part was refused and the rest stored.
+
+    rejections: merged, not empty. received: samples and metadata entries in the push.
+    """
+    first = rejections[0]
+    refused = sum(r.count for r in rejections)
+    text = first.first
+    if received > 1:
+        what = f"all {received}" if refused >= received else f"{refused} of {received}"
+        others = "" if refused >= received else ", the others stored"
+        text += f"; {what} samples and metadata entries were refused{others}"
+    if len(rejections) > 1:
+        text += ": " + ", ".join(f"{r.count} {r.error_id}" for r in rejections)
+    return BadRequest(text, error_id=first.error_id)
+
+
+def retry_after_s(attempt: int, *, backoff_s_min: float, backoff_s_max: float, chance: float) -> int:
+    """Seconds for Retry-After: doubles with each attempt from the first (1) on, up to the maximum, then up to half of
+    it more or less by `chance`, uniform in [0, 1)."""
+    doublings = min(max(attempt, 1) - 1, 62)
+    delay = min(backoff_s_min * 2.0**doublings, backoff_s_max)
+    return max(1, round(delay * (1 - _RETRY_JITTER + 2 * _RETRY_JITTER * chance)))

@@ -1,0 +1,110 @@
+"""The distributor's metrics, by Mimir's names."""
+
+from __future__ import annotations
+
+from mimir_rw.kit.metrics import Counter, Family, Gauge, Metrics
+
+_USER = ("user",)
+
+
+class DistributorMetrics:
+    """Families of the process. `discarded_samples` is shared with the ingester, which counts its own reasons."""
+
+    def __init__(self, *, metrics: Metrics, discarded_samples: Family[Counter]) -> None:
+        """discarded_samples: labels reason and user."""
+        self.discarded_samples = discarded_samples
+        self.discarded_metadata = metrics.counters(
+            "cortex_discarded_metadata_total", "Metadata entries that were discarded.", ("reason", "user")
+        )
+        self.discarded_requests = metrics.counters(
+            "cortex_discarded_requests_total", "Push requests that were discarded.", ("reason", "user")
+        )
+        self.requests_in = metrics.counters(
+            "cortex_distributor_requests_in_total", "Push requests as they came in.", ("user", "version")
+        )
+        self.samples_in = metrics.counters(
+            "cortex_distributor_samples_in_total", "Samples as they came in, valid or not.", _USER
+        )
+        self.metadata_in = metrics.counters(
+            "cortex_distributor_metadata_in_total", "Metadata entries as they came in, valid or not.", _USER
+        )
+        self.exemplars_in = metrics.counters(
+            "cortex_distributor_exemplars_in_total", "Exemplars as they came in; none is stored yet.", _USER
+        )
+        self.received_requests = metrics.counters(
+            "cortex_distributor_received_requests_total", "Push requests within the tenant's rates.", _USER
+        )
+        self.received_samples = metrics.counters(
+            "cortex_distributor_received_samples_total", "Valid samples within the tenant's rates.", _USER
+        )
+        self.received_metadata = metrics.counters(
+            "cortex_distributor_received_metadata_total", "Valid metadata entries within the tenant's rates.", _USER
+        )
+        self.newest_sample = metrics.gauges(
+            "cortex_distributor_latest_seen_sample_timestamp_seconds", "Time of the newest sample seen.", _USER
+        )
+        self.inflight_requests = metrics.gauge(
+            "cortex_distributor_inflight_push_requests", "Push requests being worked on."
+        )
+        self.inflight_bytes = metrics.gauge(
+            "cortex_distributor_inflight_push_requests_bytes", "Unpacked bytes of the push requests being worked on."
+        )
+        self.known_series = metrics.gauges(
+            "mimir_rw_distributor_known_series", "Label sets held whose validity and ring token are known.", _USER
+        )
+
+    def tenant(self, tenant: str) -> TenantMetrics:
+        return TenantMetrics(self, tenant)
+
+
+class TenantMetrics:
+    """One tenant's children, looked up once."""
+
+    __slots__ = (
+        "_families",
+        "_reasons",
+        "_tenant",
+        "exemplars_in",
+        "known_series",
+        "metadata_in",
+        "newest_sample",
+        "received_metadata",
+        "received_requests",
+        "received_samples",
+        "requests_in",
+        "samples_in",
+    )
+
+    def __init__(self, families: DistributorMetrics, tenant: str) -> None:
+        self._families = families
+        self._tenant = tenant
+        self._reasons: dict[tuple[Family[Counter], str], Counter] = {}
+        self.requests_in: Counter = families.requests_in.labels(tenant, "1.0")
+        self.samples_in: Counter = families.samples_in.labels(tenant)
+        self.metadata_in: Counter = families.metadata_in.labels(tenant)
+        self.exemplars_in: Counter = families.exemplars_in.labels(tenant)
+        self.received_requests: Counter = families.received_requests.labels(tenant)
+        self.received_samples: Counter = families.received_samples.labels(tenant)
+        self.received_metadata: Counter = families.received_metadata.labels(tenant)
+        self.newest_sample: Gauge = families.newest_sample.labels(tenant)
+        self.known_series: Gauge = families.known_series.labels(tenant)
+
+    def discard(self, family: Family[Counter], reason: str, n: int) -> None:
+        """Count n in `family`. reason: an error id or a reason of Mimir's, whose label form has underscores."""
+        key = (family, reason)
+        counter = self._reasons.get(key)
+        if counter is None:
+            counter = self._reasons[key] = family.labels(reason.replace("-", "_"), self._tenant)
+        counter.inc(n)
+
+    def remove(self) -> None:
+        """Take the tenant out of every family."""
+        families = self._families
+        families.requests_in.remove(self._tenant, "1.0")
+        for family in (families.samples_in, families.metadata_in, families.exemplars_in, families.received_requests,
+                       families.received_samples, families.received_metadata):  # fmt: skip
+            family.remove(self._tenant)
+        families.newest_sample.remove(self._tenant)
+        families.known_series.remove(self._tenant)
+        for family, reason in self._reasons:
+            family.remove(reason.replace("-", "_"), self._tenant)

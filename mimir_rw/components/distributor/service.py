@@ -1,0 +1,251 @@
+"""The distributor as a running service: `rpc.contracts.distributor.Distributor`.
+
+A push is admitted against the limits of this process, decoded and validated by one kernel call on the Offload, held to
+the tenant's rates, and handed to the ingester. State per tenant (known series, token buckets, metrics) is made when
+its first push comes and dropped when it has been idle for a while, or, at the bound on tenants, when it is the one
+longest unused. All of it is changed on the event loop only; the kernel's own set of known series has a lock of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from mimir_rw._native import BodyTooLarge, DecodedPush, DecodeError, KnownSeries, decode_remote_write
+from mimir_rw.components.distributor.core import (
+    MovingRate,
+    TenantRates,
+    decode_rejections,
+    known_series_max,
+    merge_rejections,
+    push_limits,
+    refusal,
+    unpacked_bytes,
+)
+from mimir_rw.components.distributor.metrics import DistributorMetrics, TenantMetrics
+from mimir_rw.config.limits import Limits, TenantLimits
+from mimir_rw.config.tree import DistributorConfig, DistributorInstanceLimits
+from mimir_rw.kit.clock import Clock
+from mimir_rw.kit.metrics import Counter, Family, Metrics
+from mimir_rw.kit.offload import Offload
+from mimir_rw.kit.service import Service, ServiceState
+from mimir_rw.model.errors import BadRequest, Overloaded, RateLimited, TooLarge, Unavailable
+from mimir_rw.rpc.contracts.ingester import Ingester
+
+TENANTS_MAX = 10_000
+IDLE_S = 20 * 60.0
+SWEEP_TICKS = 60
+TICK_S = 1.0
+_METADATA_IDS = frozenset({"metadata-missing-metric-name", "metric-name-too-long", "unit-too-long"})
+
+
+class Tenant:
+    """What the distributor remembers of one tenant."""
+
+    __slots__ = ("inflight", "known", "limits", "metrics", "push_limits", "rates", "used_s")
+
+    def __init__(self, *, limits: TenantLimits, metrics: TenantMetrics, now_s: float) -> None:
+        self.limits = limits
+        self.push_limits = push_limits(limits)
+        self.rates = TenantRates(limits, now_s)
+        self.known = KnownSeries(entries_max=known_series_max(limits))
+        self.metrics = metrics
+        self.inflight = 0
+        self.used_s = now_s
+
+    def follow(self, limits: TenantLimits, now_s: float) -> None:
+        if limits is not self.limits:
+            self.limits = limits
+            self.push_limits = push_limits(limits)
+            self.rates.follow(limits, now_s)
+
+
+class DistributorService(Service):
+    def __init__(
+        self,
+        *,
+        config: DistributorConfig,
+        limits: Limits,
+        instance_limits: Callable[[], DistributorInstanceLimits],
+        ingester: Ingester,
+        offload: Offload,
+        clock: Clock,
+        metrics: Metrics,
+        discarded_samples: Family[Counter],
+        series_key: bytes,
+        tenants_max: int = TENANTS_MAX,
+    ) -> None:
+        """series_key: the cluster's secret of 32 bytes that series are hashed with. discarded_samples: see metrics."""
+        super().__init__("distributor")
+        self._config = config
+        self._limits = limits
+        self._instance_limits = instance_limits
+        self._ingester = ingester
+        self._offload = offload
+        self._clock = clock
+        self._metrics = DistributorMetrics(metrics=metrics, discarded_samples=discarded_samples)
+        self._series_key = series_key
+        self._tenants_max = tenants_max
+        self._tenants: dict[str, Tenant] = {}  # the longest unused first
+        self._rate = MovingRate()
+
+    async def start_up(self) -> None:
+        self.tasks.spawn(self._tick(), name="distributor-tick")
+
+    async def push_remote_write(self, tenant: str, body: bytes) -> None:
+        """See `rpc.contracts.distributor.Distributor`."""
+        if self.state is not ServiceState.RUNNING:
+            raise Unavailable("the distributor is not running")
+        if len(body) > self._config.max_recv_msg_size:
+            raise self._too_large(len(body))
+        with self._admitted(body), self._using(tenant) as state:
+            state.metrics.requests_in.inc()
+            self._take_request(state)
+            push = await self._decode(tenant, body, state)
+            self._count(push, state)
+            self._take_items(push, state)
+            rejections = [decode_rejections(push, state.limits)]
+            batch = push.batch
+            if batch.sample_count or batch.metadata_count:
+                rejections.append(list((await self._ingester.push(tenant, batch)).rejections))
+            if any(rejections):
+                raise refusal(merge_rejections(rejections), push.samples_received + push.metadata_received)
+
+    @contextmanager
+    def _admitted(self, body: bytes) -> Iterator[None]:
+        """Hold the request's share of what this process works on at once; Overloaded when there is no room."""
+        bounds = self._instance_limits()
+        requests, size = self._metrics.inflight_requests, self._metrics.inflight_bytes
+        bytes_ = unpacked_bytes(body, self._config.max_recv_msg_size)
+        if bounds.max_inflight_push_requests and requests.value >= bounds.max_inflight_push_requests:
+            raise _overloaded("max-inflight-push-requests", "push requests in work", bounds.max_inflight_push_requests)
+        bytes_max = bounds.max_inflight_push_requests_bytes
+        if bytes_max and size.value and size.value + bytes_ > bytes_max:
+            raise _overloaded("max-inflight-push-requests-bytes", "bytes of push requests in work", bytes_max)
+        if bounds.max_ingestion_rate and self._rate.per_second >= bounds.max_ingestion_rate:
+            raise _overloaded("max-ingestion-rate", "samples per second", bounds.max_ingestion_rate)
+        requests.inc()
+        size.inc(bytes_)
+        try:
+            yield
+        finally:
+            requests.dec()
+            size.dec(bytes_)
+
+    @contextmanager
+    def _using(self, tenant: str) -> Iterator[Tenant]:
+        """The tenant's state under its present limits, kept as long as the request lasts."""
+        now_s = self._clock.monotonic()
+        limits = self._limits.for_tenant(tenant)
+        state = self._tenants.pop(tenant, None)
+        if state is None:
+            self._make_room()
+            state = Tenant(limits=limits, metrics=self._metrics.tenant(tenant), now_s=now_s)
+        self._tenants[tenant] = state
+        state.follow(limits, now_s)
+        state.used_s = now_s
+        state.inflight += 1
+        try:
+            yield state
+        finally:
+            state.inflight -= 1
+
+    def _make_room(self) -> None:
+        """Forget the tenant longest unused when there are as many as may be. One with a request in work stays, so
+        that there may be as many more as there are requests in work."""
+        if len(self._tenants) >= self._tenants_max:
+            idle = next((name for name, state in self._tenants.items() if not state.inflight), None)
+            if idle is not None:
+                self._forget(idle)
+
+    def _forget(self, tenant: str) -> None:
+        self._tenants.pop(tenant).metrics.remove()
+
+    def _take_request(self, state: Tenant) -> None:
+        try:
+            state.rates.take_request(self._clock.monotonic())
+        except RateLimited:
+            state.metrics.discard(self._metrics.discarded_requests, "rate_limited", 1)
+            raise
+
+    async def _decode(self, tenant: str, body: bytes, state: Tenant) -> DecodedPush:
+        now_ms, bytes_max = self._clock.now_ms(), self._config.max_recv_msg_size
+
+        def kernel() -> DecodedPush:
+            return decode_remote_write(
+                body,
+                tenant=tenant,
+                key=self._series_key,
+                known=state.known,
+                limits=state.push_limits,
+                now_ms=now_ms,
+                bytes_max=bytes_max,
+            )
+
+        try:
+            return await self._offload.run(kernel)
+        except BodyTooLarge as error:
+            raise TooLarge(str(error), error_id="distributor-max-write-message-size") from None
+        except DecodeError as error:
+            raise BadRequest(str(error)) from None
+
+    def _count(self, push: DecodedPush, state: Tenant) -> None:
+        metrics = state.metrics
+        metrics.samples_in.inc(push.samples_received)
+        metrics.metadata_in.inc(push.metadata_received)
+        metrics.exemplars_in.inc(push.exemplars_dropped)
+        if push.newest_ms is not None:
+            metrics.newest_sample.set(max(metrics.newest_sample.value, push.newest_ms / 1000))
+        for error_id, count, _ in push.rejections:
+            about_metadata = error_id in _METADATA_IDS
+            family = self._metrics.discarded_metadata if about_metadata else self._metrics.discarded_samples
+            metrics.discard(family, error_id, count)
+
+    def _take_items(self, push: DecodedPush, state: Tenant) -> None:
+        samples, metadata = push.batch.sample_count, push.batch.metadata_count
+        metrics = state.metrics
+        try:
+            state.rates.take_items(self._clock.monotonic(), samples, metadata)
+        except RateLimited:
+            metrics.discard(self._metrics.discarded_samples, "rate_limited", samples)
+            metrics.discard(self._metrics.discarded_metadata, "rate_limited", metadata)
+            raise
+        self._rate.add(samples)
+        metrics.received_requests.inc()
+        metrics.received_samples.inc(samples)
+        metrics.received_metadata.inc(metadata)
+
+    async def _tick(self) -> None:
+        ticks, last_s = 0, self._clock.monotonic()
+        while True:
+            await asyncio.sleep(TICK_S)
+            now_s = self._clock.monotonic()
+            self._rate.tick(max(now_s - last_s, TICK_S / 2))
+            last_s = now_s
+            ticks += 1
+            if ticks % SWEEP_TICKS == 0:
+                self._sweep(now_s)
+
+    def _sweep(self, now_s: float) -> None:
+        """Forget tenants that have been idle for long, and show how many series of the others are known."""
+        for name, state in list(self._tenants.items()):
+            if not state.inflight and now_s - state.used_s > IDLE_S:
+                self._forget(name)
+            else:
+                state.metrics.known_series.set(len(state.known))
+
+    def _too_large(self, size: int) -> TooLarge:
+        return TooLarge(
+            f"the write request has {size} bytes and the limit is {self._config.max_recv_msg_size}; to change it, set "
+            "-distributor.max-recv-msg-size or contact your service administrator",
+            error_id="distributor-max-write-message-size",
+        )
+
+
+def _overloaded(limit: str, what: str, bound: float) -> Overloaded:
+    return Overloaded(
+        f"this distributor is at its limit of {bound:g} {what}; to change it, set "
+        f"-distributor.instance-limits.{limit} or contact your service administrator",
+        error_id=f"distributor-{limit}",
+    )
