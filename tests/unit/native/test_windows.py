@@ -175,7 +175,7 @@ class TestWindow:
             window("rate", cols, 0, 1, 2**62, 1)
 
     @pytest.mark.parametrize("func", sorted(twin.WINDOWS))
-    @settings(max_examples=200)
+    @settings(max_examples=100)
     @given(data=st.lists(rows(), max_size=3), grid=grids, width=st.integers(1, 200))
     def test_twin(self, func: str, data: list[twin.Row], grid: tuple[int, int, int], width: int) -> None:
         start, step, steps = (grid[0] * 10, grid[1] * 10, grid[2])

@@ -56,7 +56,7 @@ def by_group(
 
 
 @pytest.mark.parametrize("op", sorted(twin.AGGREGATIONS))
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(case=matrices())
 def test_aggregate_twin(op: str, case: tuple[Ids, int, Floats, Bools]) -> None:
     want = by_group(case, lambda cells, _: twin.AGGREGATIONS[op]([v for v, _ in cells]))
@@ -194,7 +194,7 @@ class TestClassicHistogram:
         got, _ = histogram_quantile(np.array([0.5]), ids, one, self.bounds, values, mask)
         assert math.isnan(got[0][0, 0])
 
-    @settings(max_examples=300)
+    @settings(max_examples=200)
     @given(
         st.lists(
             st.tuples(

@@ -13,6 +13,7 @@ pub mod buckets;
 pub mod columns;
 pub mod grid;
 pub mod groups;
+pub mod lanes;
 pub mod matrix;
 pub mod over_time;
 pub mod quantile;

@@ -79,13 +79,55 @@ fn sift_down(heap: &mut [Entry], pick: Pick) {
     }
 }
 
-/// Offer an entry to a heap that may hold `k`.
-fn offer(heap: &mut Vec<Entry>, entry: Entry, k: usize, pick: Pick) {
-    if heap.len() < k {
-        heap.push(entry);
-        sift_up(heap, pick);
-    } else if k > 0 {
-        let worst = heap[0].0;
+/// A heap for every group and step in one allocation; a group's heaps have room for its rows or the largest k,
+/// whichever is less.
+struct Heaps {
+    entries: Vec<Entry>,
+    len: Vec<usize>,
+    /// Entries before each group's heaps, and room of each of its heaps.
+    layout: Vec<(usize, usize)>,
+    steps: usize,
+}
+
+impl Heaps {
+    fn new(k_max: usize, groups: &Groups<'_>, steps: usize) -> PyResult<Self> {
+        let mut layout = filled(groups.count, (0, 0))?;
+        for (_, group) in groups.rows() {
+            layout[group].1 = (layout[group].1 + 1).min(k_max);
+        }
+        let mut total = 0;
+        for (before, room) in &mut layout {
+            *before = total;
+            total += cells(*room, steps)?;
+        }
+        Ok(Self {
+            entries: filled(total, (0.0, 0))?,
+            len: filled(cells(groups.count, steps)?, 0)?,
+            layout,
+            steps,
+        })
+    }
+
+    fn of(&mut self, group: usize, step: usize) -> &mut [Entry] {
+        let (before, room) = self.layout[group];
+        let start = before + step * room;
+        &mut self.entries[start..start + self.len[group * self.steps + step]]
+    }
+
+    /// Offer an entry to a heap that may hold `k`.
+    fn offer(&mut self, (group, step): (usize, usize), entry: Entry, k: usize, pick: Pick) {
+        let len = &mut self.len[group * self.steps + step];
+        if *len < k {
+            *len += 1;
+            let heap = self.of(group, step);
+            heap[heap.len() - 1] = entry;
+            sift_up(heap, pick);
+            return;
+        }
+        let heap = self.of(group, step);
+        let Some(&(worst, _)) = heap.first() else {
+            return;
+        };
         if pick.worse(worst, entry.0) || (worst.is_nan() && !entry.0.is_nan()) {
             heap[0] = entry;
             sift_down(heap, pick);
@@ -115,26 +157,28 @@ fn pick_rows(
     input: &MatrixIn<'_>,
 ) -> PyResult<Picked> {
     let mut kept = filled(cells(input.rows, input.cols)?, false)?;
-    let mut heaps: Vec<Vec<Entry>> = filled(cells(groups.count, input.cols)?, Vec::new())?;
+    let k_max = k.iter().copied().max().unwrap_or(0);
+    let mut heaps = Heaps::new(k_max, groups, input.cols)?;
     for (row, group) in groups.rows() {
         let (values, mask) = input.row(row);
-        let heaps = &mut heaps[group * input.cols..(group + 1) * input.cols];
-        for (step, heap) in heaps.iter_mut().enumerate() {
+        for step in 0..input.cols {
             if mask[step] {
-                offer(heap, (values[step], row), k[step], pick);
+                heaps.offer((group, step), (values[step], row), k[step], pick);
             }
         }
     }
-    for (cell, heap) in heaps.iter().enumerate() {
-        for &(_, row) in heap {
-            kept[row * input.cols + cell % input.cols] = true;
-        }
-    }
     let mut order = Vec::new();
-    for group in 0..if input.cols == 0 { 0 } else { groups.count } {
-        let heap = &mut heaps[group * input.cols];
-        best_first(heap, pick);
-        order.extend(heap.iter().map(|&(_, row)| row as i64));
+    for group in 0..groups.count {
+        for step in 0..input.cols {
+            let heap = heaps.of(group, step);
+            for &(_, row) in &*heap {
+                kept[row * input.cols + step] = true;
+            }
+            if step == 0 {
+                best_first(heap, pick);
+                order.extend(heap.iter().map(|&(_, row)| row as i64));
+            }
+        }
     }
     Ok((kept, order))
 }

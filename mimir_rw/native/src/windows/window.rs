@@ -8,8 +8,9 @@ use pyo3::prelude::*;
 
 use super::columns::SampleColumns;
 use super::grid::{Grid, WindowFn, run_windows};
+use super::lanes::{Avg, LaneFn, Sum, Variance, run_lanes};
 use super::matrix::{Matrix, PyMatrix, dense1};
-use super::over_time::{Extreme, Plain, Transitions, avg, sum, time_s, variance};
+use super::over_time::{Extreme, Plain, Transitions, time_s};
 use super::quantile::{WindowQuantile, median_deviation};
 use super::rate::{Extrapolated, LastTwo, extrapolated};
 use super::regression::{PredictLinear, Smoothing, deriv};
@@ -37,6 +38,12 @@ impl Call<'_> {
         self.run(Plain(|ts: &[i64], _: &[f64]| Some(time_s(f(ts)))))
     }
 
+    fn lanes<F: LaneFn>(&self) -> PyResult<Matrix> {
+        let mut out = Matrix::new(self.cols.rows(), self.grid.steps)?;
+        run_lanes::<F>(self.cols, self.grid, self.range, &mut out);
+        Ok(out)
+    }
+
     fn extrapolated(&self, kind: Extrapolated) -> PyResult<Matrix> {
         extrapolated(self.cols, self.grid, self.range, kind)
     }
@@ -53,10 +60,10 @@ fn evaluate(call: &Call<'_>, func: &str) -> PyResult<Matrix> {
         "present_over_time" => call.values(|_| 1.0),
         "first_over_time" => call.values(|v| v[0]),
         "last_over_time" => call.values(|v| v[v.len() - 1]),
-        "sum_over_time" => call.values(sum),
-        "avg_over_time" => call.values(avg),
-        "stdvar_over_time" => call.values(variance),
-        "stddev_over_time" => call.values(|v| variance(v).sqrt()),
+        "sum_over_time" => call.lanes::<Sum>(),
+        "avg_over_time" => call.lanes::<Avg>(),
+        "stdvar_over_time" => call.lanes::<Variance<false>>(),
+        "stddev_over_time" => call.lanes::<Variance<true>>(),
         "min_over_time" => call.run(Extreme::<_, false>::new(|a, b| a < b)),
         "max_over_time" => call.run(Extreme::<_, false>::new(|a, b| a > b)),
         "ts_of_min_over_time" => call.run(Extreme::<_, true>::new(|a, b| a <= b)),

@@ -1,0 +1,241 @@
+//! Sums over many windows at once.
+//!
+//! A compensated sum is one long chain of dependent additions. Windows do not depend on each other, so `L` of them run
+//! side by side, each in its own order. The error of an addition is taken with Knuth's branch-free TwoSum: it is exact,
+//! and so equal to Neumaier's. Where it is not, on overflow, the sums end up not finite, and the window is
+//! computed again by the plain definition.
+
+use super::columns::SampleColumns;
+use super::grid::{Grid, LiveRow, Span, Walker};
+use super::matrix::Matrix;
+
+/// `L` compensated sums.
+#[derive(Clone, Copy)]
+pub struct Sums<const L: usize> {
+    sum: [f64; L],
+    c: [f64; L],
+}
+
+impl<const L: usize> Sums<L> {
+    const ZERO: Self = Self {
+        sum: [0.0; L],
+        c: [0.0; L],
+    };
+
+    #[inline(always)]
+    fn add(&mut self, x: [f64; L]) {
+        for (k, x) in x.into_iter().enumerate() {
+            let before = self.sum[k];
+            let after = before + x;
+            let added = after - before;
+            self.c[k] += (before - (after - added)) + (x - added);
+            self.sum[k] = after;
+        }
+    }
+
+    #[inline(always)]
+    fn total(&self) -> [f64; L] {
+        std::array::from_fn(|k| self.sum[k] + self.c[k])
+    }
+
+    /// True when the sum of lane `k` never left the finite numbers.
+    fn exact(&self, k: usize) -> bool {
+        self.sum[k].is_finite() && self.c[k].is_finite()
+    }
+
+    fn lane(&self, k: usize) -> Sums<1> {
+        Sums {
+            sum: [self.sum[k]],
+            c: [self.c[k]],
+        }
+    }
+}
+
+/// State of `L` windows that take their values in step.
+pub trait Lanes<const L: usize> {
+    type One: Lanes<1>;
+    fn new() -> Self;
+    fn add(&mut self, x: [f64; L]);
+    fn lane(&self, k: usize) -> Self::One;
+}
+
+/// A function of the values in a window, by lanes where it can be.
+pub trait LaneFn {
+    type State<const L: usize>: Lanes<L, One = Self::State<1>>;
+    /// The result, unless the state left the finite numbers.
+    fn finish(state: &Self::State<1>, count: f64) -> Option<f64>;
+    /// The result by definition.
+    fn plain(values: &[f64]) -> f64;
+}
+
+/// Windows that run side by side.
+const LANES: usize = 8;
+
+/// Fold each span of `values` and hand its result to `put(index of the span, result)`.
+fn fold_spans<F: LaneFn>(values: &[f64], spans: &[Span], mut put: impl FnMut(usize, f64)) {
+    let mut settle = |at: usize, state: &F::State<1>, window: &[f64]| {
+        let result = F::finish(state, window.len() as f64);
+        put(at, result.unwrap_or_else(|| F::plain(window)));
+    };
+    let whole = spans.len() - spans.len() % LANES;
+    for first in (0..whole).step_by(LANES) {
+        let windows: [&[f64]; LANES] = std::array::from_fn(|k| {
+            let span = spans[first + k];
+            &values[span.lo..span.hi]
+        });
+        let common = windows.iter().map(|w| w.len()).min().unwrap_or(0);
+        let heads: [&[f64]; LANES] = windows.map(|w| &w[..common]);
+        let mut state = F::State::<LANES>::new();
+        for i in 0..common {
+            state.add(heads.map(|head| head[i]));
+        }
+        for (k, window) in windows.into_iter().enumerate() {
+            let mut lane = state.lane(k);
+            for &x in &window[common..] {
+                lane.add([x]);
+            }
+            settle(first + k, &lane, window);
+        }
+    }
+    for (at, span) in spans.iter().enumerate().skip(whole) {
+        let window = &values[span.lo..span.hi];
+        let mut lane = F::State::<1>::new();
+        for &x in window {
+            lane.add([x]);
+        }
+        settle(at, &lane, window);
+    }
+}
+
+/// Evaluate `F` over (t - range, t] for every row and step; equal neighbouring windows are computed once.
+pub fn run_lanes<F: LaneFn>(cols: &SampleColumns, grid: Grid, range: i64, out: &mut Matrix) {
+    let mut live = LiveRow::default();
+    let mut spans: Vec<Span> = Vec::new();
+    let mut results: Vec<f64> = Vec::new();
+    let mut seen: Vec<usize> = Vec::new();
+    for row in 0..cols.rows() {
+        let (ts, values) = live.load(cols, row);
+        let mut walker = Walker::new(ts);
+        spans.clear();
+        seen.clear();
+        for step in 0..grid.steps {
+            let end = grid.at(step);
+            let span = walker.move_to(end.saturating_sub(range), end);
+            if span.lo < span.hi && spans.last() != Some(&span) {
+                spans.push(span);
+            }
+            seen.push(if span.lo < span.hi { spans.len() } else { 0 });
+        }
+        results.clear();
+        results.resize(spans.len(), 0.0);
+        fold_spans::<F>(values, &spans, |at, result| results[at] = result);
+        let (out_values, out_mask) = out.row_mut(row);
+        for (step, &seen) in seen.iter().enumerate().filter(|&(_, &seen)| seen > 0) {
+            out_values[step] = results[seen - 1];
+            out_mask[step] = true;
+        }
+    }
+}
+
+impl<const L: usize> Lanes<L> for Sums<L> {
+    type One = Sums<1>;
+
+    fn new() -> Self {
+        Self::ZERO
+    }
+
+    #[inline(always)]
+    fn add(&mut self, x: [f64; L]) {
+        Sums::add(self, x);
+    }
+
+    fn lane(&self, k: usize) -> Sums<1> {
+        Sums::lane(self, k)
+    }
+}
+
+pub struct Sum;
+
+impl LaneFn for Sum {
+    type State<const L: usize> = Sums<L>;
+
+    fn finish(state: &Sums<1>, _count: f64) -> Option<f64> {
+        state.exact(0).then(|| state.total()[0])
+    }
+
+    fn plain(values: &[f64]) -> f64 {
+        super::over_time::sum(values)
+    }
+}
+
+pub struct Avg;
+
+impl LaneFn for Avg {
+    type State<const L: usize> = Sums<L>;
+
+    fn finish(state: &Sums<1>, count: f64) -> Option<f64> {
+        state
+            .exact(0)
+            .then(|| state.sum[0] / count + state.c[0] / count)
+    }
+
+    fn plain(values: &[f64]) -> f64 {
+        super::over_time::avg(values)
+    }
+}
+
+/// Welford's recurrence with compensated mean and sum of squares.
+pub struct Moments<const L: usize> {
+    count: f64,
+    mean: Sums<L>,
+    aux: Sums<L>,
+}
+
+impl<const L: usize> Lanes<L> for Moments<L> {
+    type One = Moments<1>;
+
+    fn new() -> Self {
+        Self {
+            count: 0.0,
+            mean: Sums::ZERO,
+            aux: Sums::ZERO,
+        }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, x: [f64; L]) {
+        self.count += 1.0;
+        let mean = self.mean.total();
+        let delta: [f64; L] = std::array::from_fn(|k| x[k] - mean[k]);
+        self.mean.add(delta.map(|d| d / self.count));
+        let mean = self.mean.total();
+        self.aux
+            .add(std::array::from_fn(|k| delta[k] * (x[k] - mean[k])));
+    }
+
+    fn lane(&self, k: usize) -> Moments<1> {
+        Moments {
+            count: self.count,
+            mean: self.mean.lane(k),
+            aux: self.aux.lane(k),
+        }
+    }
+}
+
+/// Population variance, or its root when `ROOT`.
+pub struct Variance<const ROOT: bool>;
+
+impl<const ROOT: bool> LaneFn for Variance<ROOT> {
+    type State<const L: usize> = Moments<L>;
+
+    fn finish(state: &Moments<1>, count: f64) -> Option<f64> {
+        let variance = state.aux.total()[0] / count;
+        let exact = state.mean.exact(0) && state.aux.exact(0);
+        exact.then(|| if ROOT { variance.sqrt() } else { variance })
+    }
+
+    fn plain(values: &[f64]) -> f64 {
+        let variance = super::over_time::variance(values);
+        if ROOT { variance.sqrt() } else { variance }
+    }
+}
