@@ -9,9 +9,12 @@ import msgspec
 from mimir_rw.api import pages
 from mimir_rw.api.errors import text_answer, text_status
 from mimir_rw.api.exchange import JSON_TYPE, Answer, Call
+from mimir_rw.config.limits import Limits
 from mimir_rw.model.errors import Cancelled, MimirError, TooLarge
 from mimir_rw.rpc.contracts.distributor import Distributor
 from mimir_rw.rpc.contracts.ingester import TenantStats
+
+_OVERLOADED = 529
 
 
 class StatsSource(Protocol):
@@ -26,10 +29,18 @@ class RetryRule(Protocol):
 
 class PushApi:
     def __init__(
-        self, *, distributor: Distributor, stats: StatsSource, body_bytes_max: int, retry_after_s: RetryRule, root: str
+        self,
+        *,
+        distributor: Distributor,
+        stats: StatsSource,
+        limits: Limits,
+        body_bytes_max: int,
+        retry_after_s: RetryRule,
+        root: str,
     ) -> None:
         self._distributor = distributor
         self._stats = stats
+        self._limits = limits
         self._body_bytes_max = body_bytes_max
         self._retry_after_s = retry_after_s
         self._root = root
@@ -59,6 +70,8 @@ class PushApi:
 
     def _refusal(self, call: Call, error: MimirError) -> Answer:
         status = text_status(error)
+        if status == 429 and self._limits.for_tenant(call.tenant).service_overload_status_code_on_rate_limit_enabled:
+            status = _OVERLOADED
         attempt = call.header(b"retry-attempt") or b"0"
         tries = int(attempt) if attempt.isdigit() and len(attempt) < 10 else 0
         seconds = self._retry_after_s(status, tries)

@@ -17,6 +17,7 @@ from mimir_rw.kit.clock import Clock
 from mimir_rw.kit.offload import Offload
 from mimir_rw.model.errors import BadRequest
 from mimir_rw.model.labels import Matcher
+from mimir_rw.promql.checks import matcher_accepts_empty
 from mimir_rw.promql.errors import ParseError
 from mimir_rw.rpc.contracts.ingester import MetricMetadata
 from mimir_rw.rpc.contracts.query import InstantQuery, QueryService, RangeQuery
@@ -35,8 +36,8 @@ class QueryApi:
         clock: Clock,
         offload: Offload,
     ) -> None:
-        """parse_selector: the matchers of a selector with at least one that does not match the empty string;
-        format_query: the pretty form of an expression. Both raise ParseError."""
+        """parse_selector: the matchers of a selector; format_query: the pretty form of an expression. Both raise
+        ParseError."""
         self._service = service
         self._parse_selector = parse_selector
         self._format_query = format_query
@@ -130,9 +131,12 @@ class QueryApi:
 
     def _parse_selectors(self, selectors: Sequence[str]) -> list[Sequence[Matcher]]:
         try:
-            return [self._parse_selector(selector) for selector in selectors]
+            parsed = [self._parse_selector(selector) for selector in selectors]
         except ParseError as error:
             raise p.invalid("match[]", error) from error
+        if any(all(map(matcher_accepts_empty, matchers)) for matchers in parsed):
+            raise p.invalid("match[]", "match[] must contain at least one non-empty matcher")
+        return parsed
 
 
 def _success(data: object, warnings: Sequence[str] = ()) -> bytes:

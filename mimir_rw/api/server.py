@@ -235,14 +235,13 @@ class HttpServer(Service):
     def __init__(
         self,
         *,
-        application: Application,
         listener: socket.socket,
         settings: ServerSettings,
         tls: ssl.SSLContext | None,
         log: Logger,
     ) -> None:
         super().__init__("server")
-        self._application = application
+        self._application: Application | None = None
         self._listener = listener
         self._settings = settings
         self._log = log
@@ -251,7 +250,12 @@ class HttpServer(Service):
         self._server: asyncio.Task[None] | None = None
         self.port: int = listener.getsockname()[1]
 
+    def serve(self, application: Application) -> None:
+        """What to serve; told before the start. The application knows the services, and this is one of them."""
+        self._application = application
+
     async def start_up(self) -> None:
+        assert self._application is not None, "nothing to serve"
         # Listening at once, so that whoever waits for /ready can connect; Hypercorn accepts a moment later.
         self._listener.listen(self._settings.backlog)
         self._server = self.tasks.spawn(

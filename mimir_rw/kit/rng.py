@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from typing import Protocol
 
@@ -25,3 +26,8 @@ def system_rng() -> Rng:
 
 def seeded_rng(seed: int) -> Rng:
     return random.Random(seed)
+
+
+def secret_bytes(count: int) -> bytes:
+    """For keys and secrets, from the operating system."""
+    return os.urandom(count)

@@ -13,6 +13,7 @@ from mimir_rw.api.query import QueryApi
 from mimir_rw.api.routes import Prefixes
 from mimir_rw.api.tenant import TenantResolver
 from mimir_rw.api.traffic import TrafficGate
+from mimir_rw.config.limits import Limits, TenantLimits
 from mimir_rw.kit.logging import get_logger
 from mimir_rw.kit.metrics import Metrics
 from mimir_rw.kit.offload import InlineOffload
@@ -112,6 +113,8 @@ class FakeHeads:
 
 
 def parse_selector(text):
+    if text == "{}":
+        return ()
     if not text.startswith("{") and not text.isidentifier():
         raise ParseError("unexpected character", span=Span(0, 1), query=text)
     return (Matcher(MatchType.EQUAL, "__name__", text),)
@@ -190,7 +193,9 @@ class Site:
         return await self.request("GET", target, **more)
 
 
-def build_site(*, multitenancy=True, body_bytes_max=1000, form_bytes_max=1000, prefixes=None, services=None):
+def build_site(
+    *, multitenancy=True, body_bytes_max=1000, form_bytes_max=1000, prefixes=None, services=None, limits=None
+):
     metrics = Metrics()
     clock = StillClock()
     offload = InlineOffload()
@@ -222,6 +227,7 @@ def build_site(*, multitenancy=True, body_bytes_max=1000, form_bytes_max=1000, p
         "distributor": PushApi(
             distributor=distributor,
             stats=distributor,
+            limits=limits or Limits(defaults=TenantLimits()),
             body_bytes_max=body_bytes_max,
             retry_after_s=lambda status, attempt: 6 * 2**attempt if status == 429 or status >= 500 else None,
             root=root,

@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from mimir_rw.config.limits import Limits, TenantLimits
 from mimir_rw.model.errors import BadRequest, Internal, RateLimited, Unavailable
 from tests.unit.api.harness import build_site
 
@@ -38,6 +39,13 @@ async def test_retry_after_grows_with_the_attempt():
     site.distributor.error = Unavailable("x")
     reply = await site.request("POST", "/api/v1/push", body=b"x", headers={"Retry-Attempt": "3"})
     assert reply.headers["retry-after"] == "48"
+
+
+async def test_a_tenant_may_get_529_for_rate_limits():
+    limits = Limits(defaults=TenantLimits(service_overload_status_code_on_rate_limit_enabled=True))
+    site = build_site(limits=limits)
+    site.distributor.error = RateLimited("slow")
+    assert (await site.request("POST", "/api/v1/push", body=b"x")).status == 529
 
 
 @pytest.mark.parametrize("declared", [{"Content-Length": "1001"}, {}], ids=["declared", "found while reading"])

@@ -74,6 +74,10 @@ STEP = "zero or negative query resolution step widths are not accepted. Try a po
         ("query_range?query=1&start=0&end=11001&step=1", POINTS),
         ("series", "no match[] parameter provided"),
         ("series?match[]=a+b", 'invalid parameter "match[]": 1:1: parse error: unexpected character'),
+        (
+            "labels?match[]=up&match[]={}",
+            'invalid parameter "match[]": match[] must contain at least one non-empty matcher',
+        ),
         ("labels?start=x", 'invalid parameter "start": cannot parse "x" to a valid timestamp'),
         ("metadata?limit=x", 'invalid parameter "limit": strconv.Atoi: parsing "x": invalid syntax'),
         (

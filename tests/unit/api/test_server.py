@@ -19,12 +19,12 @@ from tests.unit.api.harness import build_site
 async def serving(site, tls=None):
     settings = ServerSettings(address="127.0.0.1", port=0, graceful_s=5)
     server = HttpServer(
-        application=site.application,
         listener=bind_listener(settings),
         settings=settings,
         tls=tls,
         log=get_logger(),
     )
+    server.serve(site.application)
     services = ServiceSet([server, site.traffic], {"api": ["server"]})
     running = asyncio.ensure_future(services.run())
     await services.running.wait()
