@@ -8,6 +8,7 @@ import typer
 
 import mimir_rw
 from mimir_rw.cli.config import config_app
+from mimir_rw.cli.query import query
 from mimir_rw.cli.status import status
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(config_app, name="config")
 app.command()(status)
+app.command()(query)
 
 
 @app.command()
