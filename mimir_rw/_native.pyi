@@ -168,6 +168,39 @@ class LabelFrame:
     def sort_order(self) -> NDArray[np.int64]:
         """Stable order of the rows by label set (name, then value, bytewise; a prefix sorts first)."""
 
+class RegexError(ValueError):
+    """A regular expression that Go would not accept, or over our bounds; the text is Go's."""
+
+class CompiledMatcher:
+    """One label matcher, ready to test values. Immutable; may be shared between threads.
+
+    type: model.labels.MatchType's number. Regexes are Go syntax over the whole value, the dot matches newline; linear
+    in the length of the value. Raises RegexError (`error parsing regexp: missing closing ): `(a``).
+    """
+
+    def __init__(self, type: int, name: str, value: str) -> None: ...
+    @property
+    def type(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> str: ...
+    @property
+    def literals(self) -> list[str] | None:
+        """The values that pass, sorted, if these are a finite set; "" (the label is absent) may be among them."""
+    @property
+    def prefix(self) -> str:
+        """A literal that every value that passes begins with; "" if none is known."""
+    def matches(self, value: str) -> bool:
+        """Whether a series with this value passes; "" for one without the label."""
+
+def regex_replace(dictionary: Sequence[str], regex: str, replacement: str) -> list[str | None]:
+    """label_replace over a dictionary: per value what the replacement expands to, None where the regex does not match
+    the whole of it.
+
+    `$1`, `${1}`, `$name`, `${name}` and `$$` as in Go. Raises RegexError, quoting the regex within `^(?s:` and `)$`.
+    """
+
 # -- windows --------------------------------------------------------------------------------------------------------
 
 class SampleColumns:

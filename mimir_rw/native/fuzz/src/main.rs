@@ -30,6 +30,11 @@ struct Target {
 
 const TARGETS: &[Target] = &[
     Target {
+        name: "go_regex",
+        run: targets::go_regex::target,
+        seeds: targets::go_regex::seeds,
+    },
+    Target {
         name: "proto",
         run: targets::proto::target,
         seeds: targets::proto::seeds,

@@ -1,11 +1,9 @@
 //! Label sets as text, in the two forms that Prometheus prints.
 
 use std::fmt::Write;
-use std::sync::OnceLock;
-
-use regex::Regex;
 
 use super::frame::LabelFrame;
+use super::regex::is_print;
 
 const METRIC_NAME: &str = "__name__";
 
@@ -106,14 +104,6 @@ pub fn push_quoted(text: &mut String, value: &str) {
 
 fn push_code(text: &mut String, prefix: &str, c: char, digits: usize) {
     write!(text, "{prefix}{:0digits$x}", c as u32).expect("writing to a string succeeds");
-}
-
-/// Go's `unicode.IsPrint` beyond ASCII: letters, marks, numbers, punctuation, symbols.
-fn is_print(c: char) -> bool {
-    static PRINT: OnceLock<Regex> = OnceLock::new();
-    PRINT
-        .get_or_init(|| Regex::new(r"^[\p{L}\p{M}\p{N}\p{P}\p{S}]$").expect("a valid pattern"))
-        .is_match(c.encode_utf8(&mut [0; 4]))
 }
 
 #[cfg(test)]
