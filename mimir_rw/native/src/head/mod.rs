@@ -1,3 +1,22 @@
-pub fn register(_m: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
-    Ok(())
-}
+//! Head: one tenant's recent samples in memory, backed by a write-ahead log in Prometheus' format.
+//!
+//! In: `WriteBatch`es, a group at a time. Out: series sets, label queries, statistics. A sample is in the log file
+//! before it is visible; a group is stored whole or not at all. Appends come from one lane at a time; selections may
+//! run beside them from any thread (core.rs has the locks).
+
+pub mod append;
+pub mod blocks;
+pub mod core;
+pub mod matcher;
+pub mod postings;
+mod python;
+pub mod replay;
+pub mod select;
+pub mod series;
+pub mod snapshot;
+pub mod wal;
+
+#[cfg(test)]
+mod tests;
+
+pub use python::register;

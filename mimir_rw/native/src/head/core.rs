@@ -1,0 +1,217 @@
+//! One tenant's head without Python: the table, its logs, and the locks around them.
+//!
+//! Locks: `writer` is held by one append, sync or replay step at a time; `table` is read while a group is decided and
+//! while a selection is captured, and written only while a decided group is applied. A selection therefore never waits
+//! for the disk. Order: writer before table.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::append::{self, Limits, Outcome, Scratch};
+use super::postings::HashKey;
+use super::replay::{Replay, ReplayError, Report};
+use super::series::SeriesTable;
+use super::wal::fs::{AppendFile, LogFs};
+use super::wal::log::{Log, LogError, LogOptions};
+use crate::batch::WriteBatch;
+use crate::codec::Damaged;
+
+pub struct Head {
+    writer: Mutex<Writer>,
+    table: RwLock<SeriesTable>,
+}
+
+struct Writer {
+    fs: Arc<dyn LogFs>,
+    options: LogOptions,
+    dir: std::path::PathBuf,
+    state: State,
+    scratch: Scratch,
+    report: Report,
+}
+
+enum State {
+    Replaying(Box<Replay>),
+    Open(Box<Logs>),
+    Closed,
+}
+
+/// In-order and out-of-order log.
+struct Logs {
+    wal: Log,
+    wbl: Log,
+}
+
+#[derive(Debug)]
+pub enum AppendError {
+    /// Nothing of the group is stored.
+    Log(LogError),
+    /// The head is not open, or was left broken by a panic.
+    Unusable(&'static str),
+    Batch(Damaged),
+}
+
+impl From<LogError> for AppendError {
+    fn from(e: LogError) -> Self {
+        AppendError::Log(e)
+    }
+}
+
+/// Totals about the logs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogStats {
+    pub bytes_written: u64,
+    pub segment: u32,
+    pub syncs_failed: u64,
+    pub unsynced: bool,
+}
+
+const BROKEN: AppendError = AppendError::Unusable("the head is broken by an earlier failure");
+const NOT_OPEN: AppendError = AppendError::Unusable("the head is not open");
+
+impl Head {
+    /// `dir` holds `wal/` and `wbl/`. Call `replay_step` until it is done, then append.
+    pub fn open(
+        fs: Arc<dyn LogFs>,
+        dir: &Path,
+        key: &HashKey,
+        tenant: &str,
+        options: LogOptions,
+    ) -> Result<Self, ReplayError> {
+        let replay = Replay::new(fs.clone(), &dir.join("wal"), &dir.join("wbl"), key, tenant)?;
+        Ok(Head {
+            writer: Mutex::new(Writer {
+                fs,
+                options,
+                dir: dir.to_path_buf(),
+                state: State::Replaying(Box::new(replay)),
+                scratch: Scratch::default(),
+                report: Report::default(),
+            }),
+            table: RwLock::new(SeriesTable::new(*key)),
+        })
+    }
+
+    fn writer(&self) -> Result<MutexGuard<'_, Writer>, AppendError> {
+        self.writer.lock().map_err(|_| BROKEN)
+    }
+
+    /// For reading; a table that a panic left half changed is not read.
+    pub fn table(&self) -> Result<RwLockReadGuard<'_, SeriesTable>, AppendError> {
+        self.table.read().map_err(|_| BROKEN)
+    }
+
+    fn table_mut(&self) -> Result<RwLockWriteGuard<'_, SeriesTable>, AppendError> {
+        self.table.write().map_err(|_| BROKEN)
+    }
+
+    /// Replay about `bytes_max` more; bytes done and in total. Equal numbers mean: open for appends.
+    pub fn replay_step(&self, bytes_max: u64) -> Result<(u64, u64), ReplayError> {
+        let broken = |_: AppendError| ReplayError::Fatal("an earlier replay step failed".into());
+        let mut writer = self.writer().map_err(broken)?;
+        let writer = &mut *writer;
+        let State::Replaying(replay) = &mut writer.state else {
+            return Ok((1, 1));
+        };
+        let mut table = self.table_mut().map_err(broken)?;
+        let finished = replay.step(&mut table, bytes_max)?;
+        let total = replay.total_bytes;
+        if !finished {
+            // The last byte may be read before its record is dealt with.
+            return Ok((replay.done_bytes.min(total.saturating_sub(1)), total.max(1)));
+        }
+        let log = |name: &str, number: u32| {
+            Log::new(
+                writer.fs.clone(),
+                writer.dir.join(name),
+                writer.options,
+                number,
+            )
+        };
+        let (wal, wbl) = (log("wal", replay.next_wal), log("wbl", replay.next_wbl));
+        writer.report = replay.report.clone();
+        writer.state = State::Open(Box::new(Logs { wal, wbl }));
+        Ok((total.max(1), total.max(1)))
+    }
+
+    pub fn replay_report(&self) -> Result<Report, AppendError> {
+        let writer = self.writer()?;
+        Ok(match &writer.state {
+            State::Replaying(replay) => replay.report.clone(),
+            _ => writer.report.clone(),
+        })
+    }
+
+    /// Store a group of batches with one write per log. On an error nothing of the group is stored.
+    pub fn append(
+        &self,
+        batches: &[&WriteBatch],
+        limits: Limits,
+    ) -> Result<Vec<Outcome>, AppendError> {
+        let mut writer = self.writer()?;
+        let Writer { state, scratch, .. } = &mut *writer;
+        let State::Open(logs) = state else {
+            return Err(NOT_OPEN);
+        };
+        let Logs { wal, wbl } = &mut **logs;
+        let plan = {
+            let table = self.table()?;
+            let plan =
+                append::plan(&table, batches, limits, scratch).map_err(AppendError::Batch)?;
+            plan.log(&table, wal, wbl);
+            plan
+        };
+        let undo = wal.commit()?;
+        if let Err(e) = wbl.commit() {
+            if let Some(undo) = undo {
+                // When this fails too, the log says so at its next commit, before it writes anything.
+                let _ = wal.undo(undo);
+            }
+            return Err(e.into());
+        }
+        plan.apply(&mut *self.table_mut()?);
+        Ok(plan.outcomes)
+    }
+
+    /// Sync full segments, and the current ones when `current`. Appends go on meanwhile.
+    pub fn sync(&self, current: bool) -> Result<(), AppendError> {
+        let io = |e: std::io::Error| AppendError::Log(LogError::new("syncing the WAL", &e));
+        let mut files: Vec<Box<dyn AppendFile>> = {
+            let mut writer = self.writer()?;
+            let State::Open(logs) = &mut writer.state else {
+                return Ok(());
+            };
+            let mut files = logs.wal.take_unsynced(current).map_err(io)?;
+            files.extend(logs.wbl.take_unsynced(current).map_err(io)?);
+            files
+        };
+        let synced = files.iter_mut().try_for_each(|file| file.sync());
+        if synced.is_err()
+            && let State::Open(logs) = &mut self.writer()?.state
+        {
+            logs.wal.syncs_failed += 1;
+        }
+        synced.map_err(io)
+    }
+
+    /// Sync and refuse appends from now on. Selections still work.
+    pub fn close(&self) -> Result<(), AppendError> {
+        let synced = self.sync(true);
+        self.writer()?.state = State::Closed;
+        synced
+    }
+
+    pub fn log_stats(&self) -> Result<LogStats, AppendError> {
+        let writer = self.writer()?;
+        let State::Open(logs) = &writer.state else {
+            return Ok(LogStats::default());
+        };
+        let Logs { wal, wbl } = &**logs;
+        Ok(LogStats {
+            bytes_written: wal.bytes_written + wbl.bytes_written,
+            segment: wal.segment(),
+            syncs_failed: wal.syncs_failed + wbl.syncs_failed,
+            unsynced: wal.has_unsynced() || wbl.has_unsynced(),
+        })
+    }
+}

@@ -1,0 +1,358 @@
+//! The head's Python face: arguments, exceptions, the GIL. Nothing is decided here.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pyo3::create_exception;
+use pyo3::exceptions::{PyException, PyIndexError, PyValueError};
+use pyo3::prelude::*;
+
+use super::append::{Limits, Outcome};
+use super::core::{self, AppendError};
+use super::matcher::Matcher;
+use super::replay::ReplayError;
+use super::select;
+use super::snapshot::{Capture, Snapshot};
+use super::wal::fs::OsFs;
+use super::wal::log::{Fsync, LogOptions};
+use crate::batch::WriteBatch;
+use crate::error::{DataDamaged, DecodeError};
+use crate::labels::LabelFrame;
+use crate::windows::SampleColumns;
+
+create_exception!(mimir_rw._native, WalFailed, PyException);
+
+impl From<AppendError> for PyErr {
+    fn from(e: AppendError) -> Self {
+        match e {
+            AppendError::Log(e) => WalFailed::new_err((e.text, e.disk_full)),
+            AppendError::Unusable(why) => WalFailed::new_err((why, false)),
+            AppendError::Batch(e) => DecodeError::new_err(e.0),
+        }
+    }
+}
+
+impl From<ReplayError> for PyErr {
+    fn from(e: ReplayError) -> Self {
+        match e {
+            ReplayError::Io(text) => WalFailed::new_err((text, false)),
+            ReplayError::Fatal(text) => DataDamaged::new_err(text),
+        }
+    }
+}
+
+/// (type, name, value), as `Matcher.as_tuple` in Python.
+type MatcherTuple = (u8, String, String);
+
+fn compile(matchers: Vec<MatcherTuple>) -> PyResult<Vec<Matcher>> {
+    let compiled = matchers
+        .into_iter()
+        .map(|(kind, name, value)| Matcher::compile(kind, name, value));
+    compiled
+        .collect::<Result<_, _>>()
+        .map_err(PyValueError::new_err)
+}
+
+/// Samples of a push refused for one reason.
+#[pyclass(frozen, get_all, module = "mimir_rw._native")]
+pub struct RefusedSamples {
+    error_id: &'static str,
+    count: u64,
+    labels: String,
+    time_ms: i64,
+}
+
+#[pyclass(frozen, module = "mimir_rw._native")]
+pub struct AppendResult(Outcome);
+
+#[pymethods]
+impl AppendResult {
+    #[getter]
+    fn samples_stored(&self) -> u64 {
+        self.0.stored
+    }
+
+    #[getter]
+    fn refused(&self) -> Vec<RefusedSamples> {
+        let refused = self.0.refused.iter().map(|r| RefusedSamples {
+            error_id: r.why.id(),
+            count: r.count,
+            labels: r.labels.clone(),
+            time_ms: r.t,
+        });
+        refused.collect()
+    }
+}
+
+#[pyclass(frozen, get_all, module = "mimir_rw._native")]
+pub struct ReplayReport {
+    segments: u64,
+    records: u64,
+    samples: u64,
+    samples_unknown_series: u64,
+    records_unknown: u64,
+    torn: u64,
+    torn_bytes: u64,
+    damage: Vec<String>,
+}
+
+#[pyclass(frozen, get_all, module = "mimir_rw._native")]
+pub struct HeadStats {
+    series: u64,
+    chunks: u64,
+    samples_appended: u64,
+    ooo_samples_appended: u64,
+    min_time_ms: Option<i64>,
+    max_time_ms: Option<i64>,
+    memory_bytes: u64,
+    wal_bytes_written: u64,
+    wal_segment: u32,
+    wal_syncs_failed: u64,
+    wal_unsynced_segments: bool,
+}
+
+#[pyclass(frozen, module = "mimir_rw._native")]
+pub struct Head(core::Head);
+
+#[pymethods]
+impl Head {
+    #[new]
+    #[pyo3(signature = (directory, *, tenant, hash_key, segment_bytes=128 << 20, fsync="segment", compress=false))]
+    fn new(
+        py: Python<'_>,
+        directory: PathBuf,
+        tenant: &str,
+        hash_key: [u8; 32],
+        segment_bytes: u64,
+        fsync: &str,
+        compress: bool,
+    ) -> PyResult<Self> {
+        let fsync = match fsync {
+            "segment" => Fsync::Segment,
+            "interval" => Fsync::Interval,
+            "always" => Fsync::Always,
+            other => {
+                return Err(PyValueError::new_err(format!(
+                    "unknown fsync policy {other:?}"
+                )));
+            }
+        };
+        let options = LogOptions {
+            segment_bytes,
+            fsync,
+            compress,
+        };
+        let open = || core::Head::open(Arc::new(OsFs), &directory, &hash_key, tenant, options);
+        Ok(Head(py.detach(open)?))
+    }
+
+    fn replay_step(&self, py: Python<'_>, bytes_max: u64) -> PyResult<(u64, u64)> {
+        Ok(py.detach(|| self.0.replay_step(bytes_max))?)
+    }
+
+    fn replay_report(&self) -> PyResult<ReplayReport> {
+        let r = self.0.replay_report()?;
+        Ok(ReplayReport {
+            segments: r.segments,
+            records: r.records,
+            samples: r.samples,
+            samples_unknown_series: r.samples_unknown_series,
+            records_unknown: r.records_unknown,
+            torn: r.torn,
+            torn_bytes: r.torn_bytes,
+            damage: r.damage,
+        })
+    }
+
+    #[pyo3(signature = (batches, *, series_max=0, series_per_metric_max=0, ooo_window_ms=0))]
+    fn append(
+        &self,
+        py: Python<'_>,
+        batches: Vec<Py<WriteBatch>>,
+        series_max: u64,
+        series_per_metric_max: u64,
+        ooo_window_ms: i64,
+    ) -> PyResult<Vec<AppendResult>> {
+        let limits = Limits {
+            series_max,
+            series_per_metric_max,
+            ooo_window_ms,
+        };
+        let batches: Vec<&WriteBatch> = batches.iter().map(Py::get).collect();
+        let outcomes = py.detach(|| self.0.append(&batches, limits))?;
+        Ok(outcomes.into_iter().map(AppendResult).collect())
+    }
+
+    #[pyo3(signature = (*, current))]
+    fn sync(&self, py: Python<'_>, current: bool) -> PyResult<()> {
+        Ok(py.detach(|| self.0.sync(current))?)
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| self.0.close())?)
+    }
+
+    fn select(
+        &self,
+        py: Python<'_>,
+        matchers: Vec<MatcherTuple>,
+        mint: i64,
+        maxt: i64,
+    ) -> PyResult<HeadSeriesSet> {
+        let matchers = compile(matchers)?;
+        let snapshot = py.detach(|| -> Result<Snapshot, AppendError> {
+            let capture = {
+                let table = self.0.table()?;
+                let sids = select::find(&table, &matchers, mint, maxt);
+                Capture::new(&table, &sids, mint, maxt)
+            };
+            Ok(capture.finish())
+        })?;
+        Ok(HeadSeriesSet(snapshot))
+    }
+
+    fn series(
+        &self,
+        py: Python<'_>,
+        matcher_sets: Vec<Vec<MatcherTuple>>,
+        mint: i64,
+        maxt: i64,
+    ) -> PyResult<LabelFrame> {
+        let sets = matcher_sets
+            .into_iter()
+            .map(compile)
+            .collect::<PyResult<Vec<_>>>()?;
+        let frame = py.detach(|| -> Result<LabelFrame, AppendError> {
+            let frame = {
+                let table = self.0.table()?;
+                let found = sets.iter().map(|set| select::find(&table, set, mint, maxt));
+                let mut sids: Vec<u32> = found.flatten().collect();
+                sids.sort_unstable();
+                sids.dedup();
+                select::label_frame(&table, &sids)
+            };
+            let order = frame.sort_order();
+            Ok(frame.take(order.iter().map(|&row| row as usize)))
+        })?;
+        Ok(frame)
+    }
+
+    fn label_names(
+        &self,
+        py: Python<'_>,
+        matchers: Vec<MatcherTuple>,
+        mint: i64,
+        maxt: i64,
+    ) -> PyResult<Vec<String>> {
+        let matchers = compile(matchers)?;
+        let names = py.detach(|| -> Result<Vec<String>, AppendError> {
+            let table = self.0.table()?;
+            if matchers.is_empty() && mint <= table.mint && maxt >= table.maxt {
+                return Ok(select::all_label_names(&table));
+            }
+            let sids = select::find(&table, &matchers, mint, maxt);
+            Ok(select::label_names(&table, &sids))
+        })?;
+        Ok(names)
+    }
+
+    fn label_values(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        matchers: Vec<MatcherTuple>,
+        mint: i64,
+        maxt: i64,
+    ) -> PyResult<Vec<String>> {
+        let mut matchers = compile(matchers)?;
+        let values = py.detach(|| -> Result<Vec<String>, AppendError> {
+            let table = self.0.table()?;
+            if matchers.is_empty() && mint <= table.mint && maxt >= table.maxt {
+                return Ok(select::all_label_values(&table, name));
+            }
+            matchers.extend(Matcher::compile(1, name.to_string(), String::new()));
+            let sids = select::find(&table, &matchers, mint, maxt);
+            Ok(select::label_values(&table, name, &sids))
+        })?;
+        Ok(values)
+    }
+
+    fn stats(&self, py: Python<'_>) -> PyResult<HeadStats> {
+        let stats = py.detach(|| -> Result<HeadStats, AppendError> {
+            let log = self.0.log_stats()?;
+            let table = self.0.table()?;
+            let known = table.mint <= table.maxt;
+            Ok(HeadStats {
+                series: table.len() as u64,
+                chunks: table.chunks,
+                samples_appended: table.samples_appended,
+                ooo_samples_appended: table.ooo_appended,
+                min_time_ms: known.then_some(table.mint),
+                max_time_ms: known.then_some(table.maxt),
+                memory_bytes: table.memory_bytes() as u64,
+                wal_bytes_written: log.bytes_written,
+                wal_segment: log.segment,
+                wal_syncs_failed: log.syncs_failed,
+                wal_unsynced_segments: log.unsynced,
+            })
+        })?;
+        Ok(stats)
+    }
+
+    /// Number of series, cheaply.
+    #[getter]
+    fn series_count(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(py.detach(|| self.0.table().map(|table| table.len() as u64))?)
+    }
+}
+
+/// The series of one selection; see storage/contract.py.
+#[pyclass(frozen, module = "mimir_rw._native")]
+pub struct HeadSeriesSet(Snapshot);
+
+impl HeadSeriesSet {
+    fn rows(&self, start_row: usize, end_row: usize) -> PyResult<std::ops::Range<usize>> {
+        match start_row <= end_row && end_row <= self.0.len() {
+            true => Ok(start_row..end_row),
+            false => Err(PyIndexError::new_err(format!(
+                "rows {start_row}..{end_row} of {}",
+                self.0.len()
+            ))),
+        }
+    }
+}
+
+#[pymethods]
+impl HeadSeriesSet {
+    #[getter]
+    fn labels(&self) -> LabelFrame {
+        self.0.labels.clone()
+    }
+
+    fn decode(
+        &self,
+        py: Python<'_>,
+        start_row: usize,
+        end_row: usize,
+        mint: i64,
+        maxt: i64,
+    ) -> PyResult<SampleColumns> {
+        let rows = self.rows(start_row, end_row)?;
+        let (offsets, ts, values) = py.detach(|| self.0.decode(rows, mint, maxt))?;
+        SampleColumns::from_vecs(offsets, ts, values).map_err(DataDamaged::new_err)
+    }
+
+    fn sample_count_max(&self, start_row: usize, end_row: usize) -> PyResult<usize> {
+        Ok(self.0.sample_count_max(self.rows(start_row, end_row)?))
+    }
+}
+
+pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("WalFailed", m.py().get_type::<WalFailed>())?;
+    m.add_class::<RefusedSamples>()?;
+    m.add_class::<AppendResult>()?;
+    m.add_class::<ReplayReport>()?;
+    m.add_class::<HeadStats>()?;
+    m.add_class::<Head>()?;
+    m.add_class::<HeadSeriesSet>()
+}

@@ -1,0 +1,350 @@
+//! The series table: identities, append state and chunks of every series of one tenant.
+//!
+//! Columns, not objects: a series is a number (`sid`, dense from 0). What an append touches (`Open`) fills one cache
+//! line per series; what few series have (closed chunks, out-of-order samples) lives in `Extra`.
+
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+
+use super::blocks::{BlockSink, BlockStream, Blocks};
+use super::postings::{HashKey, LabelIndex};
+use crate::codec::bits::BitVec;
+use crate::codec::xor::XorState;
+
+/// Length of the time ranges at which chunks are cut (tsdb-block.md 14).
+pub const CHUNK_RANGE_MS: i64 = 2 * 3600 * 1000;
+const CHUNK_BYTES_CUT: usize = 1005;
+const CHUNK_SAMPLES: u16 = 120;
+/// Most samples of an open out-of-order chunk.
+pub const OOO_SAMPLES_MAX: usize = 32;
+
+/// A closed chunk; its bytes begin with the sample count.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    pub mint: i64,
+    pub maxt: i64,
+    pub data: Arc<[u8]>,
+}
+
+/// The open in-order chunk of a series. `xor.count` is 0 only for a series that never had an in-order sample.
+#[repr(align(64))]
+#[derive(Clone, Copy, Debug)]
+pub struct Open {
+    pub xor: XorState,
+    pub mint: i64,
+    next_at: i64,
+    pub stream: BlockStream,
+    extra: u32,
+}
+
+const NO_EXTRA: u32 = u32::MAX;
+
+impl Open {
+    fn new() -> Self {
+        Open {
+            xor: XorState::default(),
+            mint: 0,
+            next_at: 0,
+            stream: BlockStream::default(),
+            extra: NO_EXTRA,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Extra {
+    /// In-order chunks, ascending, without overlap.
+    pub closed: Vec<Chunk>,
+    /// The open out-of-order chunk: ascending, unique times.
+    pub ooo: Vec<(i64, u64)>,
+    /// Out-of-order chunks in the order they were closed; they overlap freely.
+    pub ooo_closed: Vec<Chunk>,
+}
+
+pub struct SeriesTable {
+    pub labels: LabelIndex,
+    hashes: Vec<u128>,
+    by_hash: HashTable<u32>,
+    tokens: Vec<u32>,
+    open: Vec<Open>,
+    extras: Vec<Extra>,
+    blocks: Blocks,
+    /// Reference of each series when they are not `sid + 1` (a log with gaps was replayed).
+    sparse_refs: Option<Vec<u64>>,
+    ref_max: u64,
+    pub mint: i64,
+    pub maxt: i64,
+    pub samples_appended: u64,
+    pub ooo_appended: u64,
+    pub chunks: u64,
+    pub closed_bytes: u64,
+}
+
+impl SeriesTable {
+    pub fn new(key: HashKey) -> Self {
+        SeriesTable {
+            labels: LabelIndex::new(key),
+            hashes: Vec::new(),
+            by_hash: HashTable::new(),
+            tokens: Vec::new(),
+            open: Vec::new(),
+            extras: Vec::new(),
+            blocks: Blocks::default(),
+            sparse_refs: None,
+            ref_max: 0,
+            mint: i64::MAX,
+            maxt: i64::MIN,
+            samples_appended: 0,
+            ooo_appended: 0,
+            chunks: 0,
+            closed_bytes: 0,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    pub fn open(&self, sid: u32) -> &Open {
+        &self.open[sid as usize]
+    }
+
+    pub fn extra(&self, sid: u32) -> Option<&Extra> {
+        self.extras.get(self.open[sid as usize].extra as usize)
+    }
+
+    pub fn token(&self, sid: u32) -> u32 {
+        self.tokens[sid as usize]
+    }
+
+    /// Number of series of a metric.
+    pub fn metric_series(&self, metric: &str) -> u64 {
+        let labels = &self.labels;
+        let pair = labels
+            .find_name("__name__")
+            .and_then(|name| labels.find_pair(name, metric));
+        pair.map_or(0, |pair| labels.series_of(pair).len() as u64)
+    }
+
+    pub fn blocks(&self) -> &Blocks {
+        &self.blocks
+    }
+
+    /// The series with this hash. `guess` is tried first: scrapes repeat their order.
+    #[inline]
+    pub fn find(&self, hash: u128, guess: u32) -> Option<u32> {
+        if self.hashes.get(guess as usize) == Some(&hash) {
+            return Some(guess);
+        }
+        let found = self
+            .by_hash
+            .find(hash as u64, |&sid| self.hashes[sid as usize] == hash);
+        found.copied()
+    }
+
+    /// The log's reference of a series.
+    #[inline]
+    pub fn ref_of(&self, sid: u32) -> u64 {
+        match &self.sparse_refs {
+            None => u64::from(sid) + 1,
+            Some(refs) => refs[sid as usize],
+        }
+    }
+
+    /// Reference that the n-th next series (from 0) will get.
+    pub fn next_ref(&self, n: usize) -> u64 {
+        self.ref_max + 1 + n as u64
+    }
+
+    /// References up to this one are never given out again.
+    pub fn raise_ref_max(&mut self, seen: u64) {
+        self.ref_max = self.ref_max.max(seen);
+    }
+
+    /// Add a series under a reference above all others. `labels` ascend by name.
+    pub fn create<'a>(
+        &mut self,
+        reference: u64,
+        hash: u128,
+        token: u32,
+        labels: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> u32 {
+        let sid = self.labels.push(labels);
+        if reference != u64::from(sid) + 1 && self.sparse_refs.is_none() {
+            self.sparse_refs = Some((1..=u64::from(sid)).collect());
+        }
+        if let Some(refs) = &mut self.sparse_refs {
+            refs.push(reference);
+        }
+        self.raise_ref_max(reference);
+        self.hashes.push(hash);
+        self.tokens.push(token);
+        self.open.push(Open::new());
+        let hashes = &self.hashes;
+        self.by_hash
+            .insert_unique(hash as u64, sid, |&s| hashes[s as usize] as u64);
+        sid
+    }
+
+    /// Append in order: `t` is later than all in-order samples of the series.
+    #[inline]
+    pub fn append(&mut self, sid: u32, t: i64, v: u64) {
+        let open = &mut self.open[sid as usize];
+        if open.xor.count == 0 {
+            open.mint = t;
+            open.next_at = range_end(t);
+            self.chunks += 1;
+        } else if must_cut(open, t) {
+            self.close_open(sid);
+            let open = &mut self.open[sid as usize];
+            open.mint = t;
+            open.next_at = range_end(t);
+            self.chunks += 1;
+        }
+        let open = &mut self.open[sid as usize];
+        let mut sink = BlockSink {
+            blocks: &mut self.blocks,
+            stream: &mut open.stream,
+        };
+        open.xor.append(&mut sink, t, v);
+        self.samples_appended += 1;
+        self.mint = self.mint.min(t);
+        self.maxt = self.maxt.max(t);
+    }
+
+    /// Turn the open chunk into a closed one; the append state is as new.
+    fn close_open(&mut self, sid: u32) {
+        let open = &mut self.open[sid as usize];
+        let len = open.stream.byte_len();
+        let mut data = Vec::with_capacity(len + 2);
+        data.extend_from_slice(&open.xor.count.to_be_bytes());
+        self.blocks.copy_to(open.stream.head, len, &mut data);
+        self.blocks.release(&mut open.stream);
+        self.closed_bytes += data.len() as u64;
+        let chunk = Chunk {
+            mint: open.mint,
+            maxt: open.xor.t,
+            data: data.into(),
+        };
+        open.xor = XorState::default();
+        self.extra_mut(sid).closed.push(chunk);
+    }
+
+    fn extra_mut(&mut self, sid: u32) -> &mut Extra {
+        let open = &mut self.open[sid as usize];
+        if open.extra == NO_EXTRA {
+            open.extra = self.extras.len() as u32;
+            self.extras.push(Extra::default());
+        }
+        &mut self.extras[open.extra as usize]
+    }
+
+    /// Value bits at `t` in the open out-of-order chunk.
+    pub fn ooo_value(&self, sid: u32, t: i64) -> Option<u64> {
+        let ooo = &self.extra(sid)?.ooo;
+        let at = ooo.binary_search_by_key(&t, |s| s.0).ok()?;
+        Some(ooo[at].1)
+    }
+
+    /// Insert out of order. A sample at a time that the open out-of-order chunk has is ignored.
+    pub fn insert_ooo(&mut self, sid: u32, t: i64, v: u64) {
+        let extra = self.extra_mut(sid);
+        let Err(at) = extra.ooo.binary_search_by_key(&t, |s| s.0) else {
+            return;
+        };
+        let mut opened = 0;
+        if extra.ooo.is_empty() {
+            opened = 1;
+        }
+        extra.ooo.insert(at, (t, v));
+        if extra.ooo.len() == OOO_SAMPLES_MAX {
+            let chunk = encode_chunk(&extra.ooo);
+            self.closed_bytes += chunk.data.len() as u64;
+            let extra = self.extra_mut(sid);
+            extra.ooo = Vec::new();
+            extra.ooo_closed.push(chunk);
+        }
+        self.chunks += opened;
+        self.samples_appended += 1;
+        self.ooo_appended += 1;
+        self.mint = self.mint.min(t);
+        self.maxt = self.maxt.max(t);
+    }
+
+    /// Whether the series may have a sample with mint <= t <= maxt, by the bounds of its chunks.
+    pub fn may_have(&self, sid: u32, mint: i64, maxt: i64) -> bool {
+        let open = &self.open[sid as usize];
+        if open.xor.count > 0 && open.mint <= maxt && open.xor.t >= mint {
+            return true;
+        }
+        let Some(extra) = self.extra(sid) else {
+            return false;
+        };
+        let chunk = |c: &Chunk| c.mint <= maxt && c.maxt >= mint;
+        extra.closed.iter().any(chunk)
+            || extra.ooo_closed.iter().any(chunk)
+            || extra.ooo.iter().any(|s| mint <= s.0 && s.0 <= maxt)
+    }
+
+    /// Bytes held, roughly: columns, blocks, chunks, index.
+    pub fn memory_bytes(&self) -> usize {
+        self.labels.memory_bytes()
+            + self.blocks.memory_bytes()
+            + self.open.capacity() * size_of::<Open>()
+            + self.hashes.capacity() * 16
+            + self.by_hash.capacity() * 5
+            + self.tokens.capacity() * 4
+            + self.extras.capacity() * size_of::<Extra>()
+            + self.closed_bytes as usize
+    }
+}
+
+fn range_end(t: i64) -> i64 {
+    (t / CHUNK_RANGE_MS)
+        .saturating_mul(CHUNK_RANGE_MS)
+        .saturating_add(CHUNK_RANGE_MS)
+}
+
+/// Whether a sample at `t` starts a new chunk. May move the planned end of the open one.
+#[inline]
+fn must_cut(open: &mut Open, t: i64) -> bool {
+    if open.stream.byte_len() + 2 > CHUNK_BYTES_CUT {
+        return true;
+    }
+    if open.xor.count == CHUNK_SAMPLES / 4 {
+        open.next_at = planned_end(open.mint, open.xor.t, open.next_at);
+    }
+    t >= open.next_at || open.xor.count >= 2 * CHUNK_SAMPLES
+}
+
+/// Spread the rest of the range evenly over chunks of about `CHUNK_SAMPLES`, judged by the first quarter.
+fn planned_end(start: i64, current: i64, end: i64) -> i64 {
+    let span = end.wrapping_sub(start) as f64;
+    let n = span / ((current.wrapping_sub(start).wrapping_add(1)) as f64 * 4.0);
+    if n <= 1.0 {
+        return end;
+    }
+    (start as f64 + span / n.floor()) as i64
+}
+
+fn encode_chunk(samples: &[(i64, u64)]) -> Chunk {
+    let mut xor = XorState::default();
+    let mut stream = BitVec::default();
+    for (t, v) in samples {
+        xor.append(&mut stream, *t, *v);
+    }
+    let mut data = xor.count.to_be_bytes().to_vec();
+    data.extend_from_slice(&stream.bytes);
+    Chunk {
+        mint: samples.first().map_or(0, |s| s.0),
+        maxt: samples.last().map_or(0, |s| s.0),
+        data: data.into(),
+    }
+}
+
+const _: () = assert!(size_of::<Open>() == 64);
