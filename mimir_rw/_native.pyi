@@ -114,6 +114,140 @@ def decode_remote_write(
 
 # -- head -----------------------------------------------------------------------------------------------------------
 
+class WalFailed(Exception):
+    """The log could not be read, written or synced, or the head refuses work; args are (text, disk_full: bool)."""
+
+class RefusedSamples:
+    """Samples of a batch refused for one reason; labels and time are those of the first."""
+
+    @property
+    def error_id(self) -> str:
+        """Mimir's id without prefix: sample-duplicate-timestamp, sample-out-of-order, sample-timestamp-too-old,
+        max-series-per-user or max-series-per-metric."""
+    @property
+    def count(self) -> int: ...
+    @property
+    def labels(self) -> str:
+        """As error texts name a series: `up{job="a"}`."""
+    @property
+    def time_ms(self) -> int: ...
+
+class AppendResult:
+    @property
+    def samples_stored(self) -> int:
+        """Accepted samples, equal duplicates included."""
+    @property
+    def refused(self) -> list[RefusedSamples]: ...
+
+class ReplayReport:
+    @property
+    def segments(self) -> int: ...
+    @property
+    def records(self) -> int: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def samples_unknown_series(self) -> int: ...
+    @property
+    def records_unknown(self) -> int: ...
+    @property
+    def torn(self) -> int:
+        """Records that were never finished."""
+    @property
+    def torn_bytes(self) -> int: ...
+    @property
+    def damage(self) -> list[str]:
+        """One line per damaged segment: what and where, and what became of it."""
+
+class HeadStats:
+    @property
+    def series(self) -> int: ...
+    @property
+    def chunks(self) -> int: ...
+    @property
+    def samples_appended(self) -> int: ...
+    @property
+    def ooo_samples_appended(self) -> int: ...
+    @property
+    def min_time_ms(self) -> int | None: ...
+    @property
+    def max_time_ms(self) -> int | None: ...
+    @property
+    def memory_bytes(self) -> int:
+        """Estimate."""
+    @property
+    def wal_bytes_written(self) -> int: ...
+    @property
+    def wal_segment(self) -> int: ...
+    @property
+    def wal_syncs_failed(self) -> int: ...
+    @property
+    def wal_unsynced_segments(self) -> bool:
+        """Whether `sync` has full segments to sync."""
+
+class HeadSeriesSet:
+    """A storage.contract.SeriesSet: a snapshot of the head. Decode raises DataDamaged."""
+
+    @property
+    def labels(self) -> LabelFrame: ...
+    def decode(self, start_row: int, end_row: int, mint: int, maxt: int) -> SampleColumns: ...
+    def sample_count_max(self, start_row: int, end_row: int) -> int: ...
+
+class Head:
+    """One tenant's head over `directory`/wal and `directory`/wbl; see head/mod.rs.
+
+    `append`, `replay_step` and `close` are for one caller at a time (they wait for each other); the rest may be called
+    from any thread beside them. Matchers are `Matcher.as_tuple()`; times are inclusive. A bad regex is a ValueError.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        tenant: str,
+        hash_key: bytes,
+        segment_bytes: int = ...,
+        fsync: str = "segment",
+        compress: bool = False,
+    ) -> None:
+        """hash_key: 32 bytes, the one that the batches were hashed with. fsync: segment, interval or always.
+
+        Nothing is written before the first append. Raises WalFailed when the directory cannot be read.
+        """
+    def replay_step(self, bytes_max: int) -> tuple[int, int]:
+        """Replay about bytes_max more; bytes done and in total. When they are equal the head is open for appends.
+
+        Raises WalFailed (I/O) or DataDamaged (needs an operator).
+        """
+    def replay_report(self) -> ReplayReport: ...
+    def append(
+        self,
+        batches: Sequence[WriteBatch],
+        *,
+        series_max: int = 0,
+        series_per_metric_max: int = 0,
+        ooo_window_ms: int = 0,
+    ) -> list[AppendResult]:
+        """Store a group with one write per log; one result per batch. 0 means: no limit, no out-of-order samples.
+
+        On WalFailed and DecodeError nothing of the group is stored. After a failed write that could not be cut back,
+        every append fails until a cut succeeds.
+        """
+    def sync(self, *, current: bool) -> None:
+        """Sync full segments, and the current ones too. Appends go on meanwhile."""
+    def close(self) -> None:
+        """Sync and refuse appends from now on."""
+    def select(self, matchers: Sequence[tuple[int, str, str]], mint: int, maxt: int) -> HeadSeriesSet: ...
+    def series(self, matcher_sets: Sequence[Sequence[tuple[int, str, str]]], mint: int, maxt: int) -> LabelFrame:
+        """Union of the label sets that match any of the sets, sorted."""
+    def label_names(self, matchers: Sequence[tuple[int, str, str]], mint: int, maxt: int) -> list[str]: ...
+    def label_values(
+        self, name: str, matchers: Sequence[tuple[int, str, str]], mint: int, maxt: int
+    ) -> list[str]: ...
+    def stats(self) -> HeadStats: ...
+    @property
+    def series_count(self) -> int: ...
+
 # -- labels ---------------------------------------------------------------------------------------------------------
 
 class LabelFrame:
