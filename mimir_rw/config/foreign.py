@@ -258,7 +258,8 @@ FOREIGN: tuple[Foreign, ...] = (
         "limits.active_series_* ingester.active_series_* ingester.tsdb_config_update_period "
         "limits.separate_metrics_group_label limits.cost_attribution_* limits.max_cost_attribution_* "
         "cost_attribution_* ingester.read_path_* ingester.*_circuit_breaker ingester.*_reactive_limiter "
-        "ingester.rejection_prioritizer api.skip_label_* limits.max_estimated_fetched_chunks_*",
+        "ingester.rejection_prioritizer api.skip_label_* limits.max_estimated_fetched_chunks_* "
+        "limits.max_fetched_chunk* limits.label_value_length_over_limit_strategy",
         "distributor.ha-tracker.* distributor.max-otlp-request-size distributor.max-influx-request-size "
         "distributor.influx-endpoint-enabled distributor.otel-* distributor.metric-relabeling-enabled "
         "validation.max-native-histogram-buckets validation.reduce-native-histogram-over-max-buckets "
@@ -266,13 +267,19 @@ FOREIGN: tuple[Foreign, ...] = (
         "ingester.active-series-* ingester.tsdb-config-update-period validation.separate-metrics-group-label "
         "validation.*cost-attribution-* cost-attribution.* ingester.read-path-* ingester.*-circuit-breaker.* "
         "ingester.*-reactive-limiter.* ingester.rejection-prioritizer.* api.skip-label-* "
-        "querier.max-estimated-fetched-chunks-*",
-        "a part of ingestion or validation that comes later",
+        "querier.max-estimated-fetched-chunks-* querier.max-fetched-chunk* "
+        "validation.label-value-length-over-limit-strategy",
+        "a part of ingestion, validation or query limits that comes later",
     ),
     _row(
         Verdict.UNBUILT,
-        "server.grpc_tls_config server.http_server_read_header_timeout server.log_request_exclude_headers_list",
-        "server.grpc-tls-* server.http-read-header-timeout server.log-request-headers-exclude-list",
+        "server.grpc_listen_address server.grpc_tls_config server.http_listen_conn_limit "
+        "server.http_server_read_header_timeout server.http_server_write_timeout server.log_request_headers "
+        "server.log_request_at_info_level_enabled server.log_request_exclude_headers_list",
+        "server.grpc-listen-address server.grpc-tls-* server.http-conn-limit server.http-read-header-timeout "
+        "server.http-write-timeout server.log-request-headers server.log-request-at-info-level-enabled "
+        "server.log-request-headers-exclude-list",
+        "finer control of the servers",
     ),
 )
 

@@ -65,14 +65,6 @@ class TenantLimits:
         flag="validation.max-length-label-value",
         help="Longest label value accepted, in bytes. It holds for the metric name too.",
     )
-    label_value_length_over_limit_strategy: str = text(
-        "error",
-        flag="validation.label-value-length-over-limit-strategy",
-        help="What happens to a longer label value: error rejects the series, truncate and drop replace the end or the "
-        "whole of the value by its hash.",
-        category=EXPERIMENTAL,
-        choices=("error", "truncate", "drop"),
-    )
     max_label_names_per_series: int = integer(
         30, flag="validation.max-label-names-per-series", help="Most labels a series may have."
     )
@@ -154,14 +146,6 @@ class TenantLimits:
     # Queries.
     max_fetched_series_per_query: int = integer(
         0, flag="querier.max-fetched-series-per-query", help="Series a query may select. 0 means no limit."
-    )
-    max_fetched_chunks_per_query: int = integer(
-        2_000_000, flag="querier.max-fetched-chunks-per-query", help="Chunks a query may fetch. 0 means no limit."
-    )
-    max_fetched_chunk_bytes_per_query: int = integer(
-        0,
-        flag="querier.max-fetched-chunk-bytes-per-query",
-        help="Bytes of chunks a query may fetch. 0 means no limit.",
     )
     max_estimated_memory_consumption_per_query: int = integer(
         0,

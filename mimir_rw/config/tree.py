@@ -81,19 +81,10 @@ class ServerConfig:
     http_listen_port: int = integer(
         8080, flag="server.http-listen-port", help="Port the HTTP server listens on; 0 picks a free one.", high=PORT_MAX
     )
-    http_listen_conn_limit: int = integer(
-        0,
-        flag="server.http-conn-limit",
-        help="Most HTTP connections open at once. 0 means no limit.",
-        category=ADVANCED,
-    )
-    grpc_listen_address: str = text(
-        "", flag="server.grpc-listen-address", help="Address for calls between processes; empty means all."
-    )
     grpc_listen_port: int = integer(
         9095,
         flag="server.grpc-listen-port",
-        help="Port for calls between processes, in the role that gRPC has in Mimir.",
+        help="Port for calls between processes, in the role that gRPC has in Mimir; one process alone does not use it.",
         high=PORT_MAX,
     )
     tls_cipher_suites: tuple[str, ...] = names(
@@ -118,12 +109,6 @@ class ServerConfig:
         help="Longest time for reading a whole HTTP request.",
         category=ADVANCED,
     )
-    http_server_write_timeout: int = duration(
-        "2m",
-        flag="server.http-write-timeout",
-        help="Longest time for answering an HTTP request.",
-        category=ADVANCED,
-    )
     http_server_idle_timeout: int = duration(
         "2m",
         flag="server.http-idle-timeout",
@@ -133,15 +118,6 @@ class ServerConfig:
     log_format: str = text("logfmt", flag="log.format", help="Format of log lines.", choices=("logfmt", "json"))
     log_level: str = text(
         "info", flag="log.level", help="Lowest level that is logged.", choices=("debug", "info", "warn", "error")
-    )
-    log_request_headers: bool = switch(
-        False, flag="server.log-request-headers", help="Log the headers of requests, except those that carry secrets."
-    )
-    log_request_at_info_level_enabled: bool = switch(
-        False,
-        flag="server.log-request-at-info-level-enabled",
-        help="Log requests at level info instead of debug.",
-        category=ADVANCED,
     )
     pid_file: str = text("", flag="server.pid-file", help="File that holds the process id while the process runs.")
     http_path_prefix: str = text(
