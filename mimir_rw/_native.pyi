@@ -209,6 +209,7 @@ class Head:
         segment_bytes: int = ...,
         fsync: str = "segment",
         compress: bool = False,
+        ooo_chunk_samples: int = 32,
     ) -> None:
         """hash_key: 32 bytes, the one that the batches were hashed with. fsync: segment, interval or always.
 
@@ -244,9 +245,10 @@ class Head:
     def label_values(
         self, name: str, matchers: Sequence[tuple[int, str, str]], mint: int, maxt: int
     ) -> list[str]: ...
-    def stats(self) -> HeadStats: ...
-    @property
-    def series_count(self) -> int: ...
+    def stats(self) -> HeadStats:
+        """Waits for an append that is under way."""
+    def extent(self) -> tuple[int, int | None, int | None]:
+        """Series, oldest and newest sample (ms; None when empty). Never waits for the disk."""
 
 # -- labels ---------------------------------------------------------------------------------------------------------
 

@@ -77,6 +77,7 @@ impl Head {
         key: &HashKey,
         tenant: &str,
         options: LogOptions,
+        ooo_samples_max: usize,
     ) -> Result<Self, ReplayError> {
         let replay = Replay::new(fs.clone(), &dir.join("wal"), &dir.join("wbl"), key, tenant)?;
         Ok(Head {
@@ -88,7 +89,7 @@ impl Head {
                 scratch: Scratch::default(),
                 report: Report::default(),
             }),
-            table: RwLock::new(SeriesTable::new(*key)),
+            table: RwLock::new(SeriesTable::new(*key, ooo_samples_max)),
         })
     }
 

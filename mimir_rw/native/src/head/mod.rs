@@ -7,7 +7,6 @@
 pub mod append;
 pub mod blocks;
 pub mod core;
-pub mod matcher;
 pub mod postings;
 mod python;
 pub mod replay;

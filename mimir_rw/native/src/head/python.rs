@@ -9,15 +9,15 @@ use pyo3::prelude::*;
 
 use super::append::{Limits, Outcome};
 use super::core::{self, AppendError};
-use super::matcher::Matcher;
 use super::replay::ReplayError;
 use super::select;
+use super::series::OOO_SAMPLES_MAX;
 use super::snapshot::{Capture, Snapshot};
 use super::wal::fs::OsFs;
 use super::wal::log::{Fsync, LogOptions};
 use crate::batch::WriteBatch;
 use crate::error::{DataDamaged, DecodeError};
-use crate::labels::LabelFrame;
+use crate::labels::{CompiledMatcher, LabelFrame, MatchType};
 use crate::windows::SampleColumns;
 
 create_exception!(mimir_rw._native, WalFailed, PyException);
@@ -44,13 +44,13 @@ impl From<ReplayError> for PyErr {
 /// (type, name, value), as `Matcher.as_tuple` in Python.
 type MatcherTuple = (u8, String, String);
 
-fn compile(matchers: Vec<MatcherTuple>) -> PyResult<Vec<Matcher>> {
-    let compiled = matchers
-        .into_iter()
-        .map(|(kind, name, value)| Matcher::compile(kind, name, value));
-    compiled
-        .collect::<Result<_, _>>()
-        .map_err(PyValueError::new_err)
+fn compile(matchers: Vec<MatcherTuple>) -> PyResult<Vec<CompiledMatcher>> {
+    let compiled = matchers.into_iter().map(|(kind, name, value)| {
+        let unknown = || PyValueError::new_err(format!("unknown matcher type {kind}"));
+        let kind = MatchType::from_number(kind).ok_or_else(unknown)?;
+        Ok(CompiledMatcher::new(kind, &name, &value)?)
+    });
+    compiled.collect()
 }
 
 /// Samples of a push refused for one reason.
@@ -117,7 +117,9 @@ pub struct Head(core::Head);
 #[pymethods]
 impl Head {
     #[new]
-    #[pyo3(signature = (directory, *, tenant, hash_key, segment_bytes=128 << 20, fsync="segment", compress=false))]
+    #[pyo3(signature = (directory, *, tenant, hash_key, segment_bytes=128 << 20, fsync="segment", compress=false,
+                        ooo_chunk_samples=OOO_SAMPLES_MAX))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
         directory: PathBuf,
@@ -126,6 +128,7 @@ impl Head {
         segment_bytes: u64,
         fsync: &str,
         compress: bool,
+        ooo_chunk_samples: usize,
     ) -> PyResult<Self> {
         let fsync = match fsync {
             "segment" => Fsync::Segment,
@@ -142,7 +145,17 @@ impl Head {
             fsync,
             compress,
         };
-        let open = || core::Head::open(Arc::new(OsFs), &directory, &hash_key, tenant, options);
+        let open = || {
+            let fs = Arc::new(OsFs);
+            core::Head::open(
+                fs,
+                &directory,
+                &hash_key,
+                tenant,
+                options,
+                ooo_chunk_samples,
+            )
+        };
         Ok(Head(py.detach(open)?))
     }
 
@@ -270,7 +283,7 @@ impl Head {
             if matchers.is_empty() && mint <= table.mint && maxt >= table.maxt {
                 return Ok(select::all_label_values(&table, name));
             }
-            matchers.extend(Matcher::compile(1, name.to_string(), String::new()));
+            matchers.extend(CompiledMatcher::new(MatchType::NotEqual, name, ""));
             let sids = select::find(&table, &matchers, mint, maxt);
             Ok(select::label_values(&table, name, &sids))
         })?;
@@ -299,10 +312,15 @@ impl Head {
         Ok(stats)
     }
 
-    /// Number of series, cheaply.
-    #[getter]
-    fn series_count(&self, py: Python<'_>) -> PyResult<u64> {
-        Ok(py.detach(|| self.0.table().map(|table| table.len() as u64))?)
+    /// Series, oldest and newest sample; waits for nothing but an append's last step.
+    fn extent(&self, py: Python<'_>) -> PyResult<(u64, Option<i64>, Option<i64>)> {
+        let extent = py.detach(|| -> Result<_, AppendError> {
+            let table = self.0.table()?;
+            let known = table.mint <= table.maxt;
+            let (mint, maxt) = (known.then_some(table.mint), known.then_some(table.maxt));
+            Ok((table.len() as u64, mint, maxt))
+        })?;
+        Ok(extent)
     }
 }
 

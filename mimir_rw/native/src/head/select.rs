@@ -10,24 +10,11 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::series::SeriesTable;
-use crate::labels::{Dictionary, LabelFrame};
-
-/// One matcher, compiled. A series without the label has the value "".
-pub trait LabelMatcher {
-    fn name(&self) -> &str;
-    fn matches(&self, value: &str) -> bool;
-    /// The only values that can match, when they are few and known.
-    fn literals(&self) -> Option<Vec<&str>>;
-}
+use crate::labels::{CompiledMatcher, Dictionary, LabelFrame};
 
 /// Series that match all of `matchers` and may have a sample in mint..=maxt; ascending numbers.
-pub fn find<M: LabelMatcher>(
-    table: &SeriesTable,
-    matchers: &[M],
-    mint: i64,
-    maxt: i64,
-) -> Vec<u32> {
-    let tests: Vec<Test<'_, M>> = matchers.iter().map(|m| Test::new(table, m)).collect();
+pub fn find(table: &SeriesTable, matchers: &[CompiledMatcher], mint: i64, maxt: i64) -> Vec<u32> {
+    let tests: Vec<Test<'_>> = matchers.iter().map(|m| Test::new(table, m)).collect();
     let base = tests
         .iter()
         .enumerate()
@@ -39,7 +26,7 @@ pub fn find<M: LabelMatcher>(
         let passes = |sid: &u32| in_range(sid) && tests.iter().all(|t| t.passes(table, *sid));
         return all.filter(passes).collect();
     };
-    let others: Vec<&Test<'_, M>> = tests
+    let others: Vec<&Test<'_>> = tests
         .iter()
         .enumerate()
         .filter_map(|(i, test)| (i != at).then_some(test))
@@ -58,8 +45,8 @@ pub fn find<M: LabelMatcher>(
     found
 }
 
-struct Test<'m, M> {
-    matcher: &'m M,
+struct Test<'m> {
+    matcher: &'m CompiledMatcher,
     /// The label's name, if any series has it.
     name: Option<u32>,
     accepts_absent: bool,
@@ -69,17 +56,17 @@ struct Test<'m, M> {
     seen: RefCell<HashMap<u32, bool>>,
 }
 
-impl<'m, M: LabelMatcher> Test<'m, M> {
-    fn new(table: &SeriesTable, matcher: &'m M) -> Self {
+impl<'m> Test<'m> {
+    fn new(table: &SeriesTable, matcher: &'m CompiledMatcher) -> Self {
         let name = table.labels.find_name(matcher.name());
         let looked_up = matcher.literals().map(|values| {
-            let pair = |value: &str| table.labels.find_pair(name?, value);
-            values.into_iter().filter_map(pair).collect()
+            let pair = |value: &String| table.labels.find_pair(name?, value);
+            values.iter().filter_map(pair).collect()
         });
         Test {
             matcher,
             name,
-            accepts_absent: matcher.matches(""),
+            accepts_absent: matcher.matches_empty(),
             looked_up,
             seen: RefCell::default(),
         }

@@ -16,7 +16,7 @@ use crate::codec::xor::XorState;
 pub const CHUNK_RANGE_MS: i64 = 2 * 3600 * 1000;
 const CHUNK_BYTES_CUT: usize = 1005;
 const CHUNK_SAMPLES: u16 = 120;
-/// Most samples of an open out-of-order chunk.
+/// Usual bound of the samples in an out-of-order chunk.
 pub const OOO_SAMPLES_MAX: usize = 32;
 
 /// A closed chunk; its bytes begin with the sample count.
@@ -63,6 +63,7 @@ pub struct Extra {
 }
 
 pub struct SeriesTable {
+    ooo_samples_max: usize,
     pub labels: LabelIndex,
     hashes: Vec<u128>,
     by_hash: HashTable<u32>,
@@ -82,8 +83,10 @@ pub struct SeriesTable {
 }
 
 impl SeriesTable {
-    pub fn new(key: HashKey) -> Self {
+    /// ooo_samples_max: samples at which an out-of-order chunk is closed.
+    pub fn new(key: HashKey, ooo_samples_max: usize) -> Self {
         SeriesTable {
+            ooo_samples_max,
             labels: LabelIndex::new(key),
             hashes: Vec::new(),
             by_hash: HashTable::new(),
@@ -253,6 +256,7 @@ impl SeriesTable {
 
     /// Insert out of order. A sample at a time that the open out-of-order chunk has is ignored.
     pub fn insert_ooo(&mut self, sid: u32, t: i64, v: u64) {
+        let samples_max = self.ooo_samples_max;
         let extra = self.extra_mut(sid);
         let Err(at) = extra.ooo.binary_search_by_key(&t, |s| s.0) else {
             return;
@@ -262,7 +266,7 @@ impl SeriesTable {
             opened = 1;
         }
         extra.ooo.insert(at, (t, v));
-        if extra.ooo.len() == OOO_SAMPLES_MAX {
+        if extra.ooo.len() >= samples_max {
             let chunk = encode_chunk(&extra.ooo);
             self.closed_bytes += chunk.data.len() as u64;
             let extra = self.extra_mut(sid);

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use super::append::{Limits, Refusal};
 use super::core::{AppendError, Head};
-use super::matcher::Matcher;
 use super::postings::put_canonical;
 use super::select;
+use super::series::OOO_SAMPLES_MAX;
 use super::snapshot::Capture;
 use super::wal::fs::faulty::MemFs;
 use super::wal::log::{Fsync, LogOptions};
 use crate::batch::WriteBatch;
+use crate::labels::{CompiledMatcher, MatchType};
 use crate::wire::series::SeriesHasher;
 
 const KEY: [u8; 32] = [7; 32];
@@ -62,6 +63,7 @@ fn open_with(fs: &MemFs, options: LogOptions) -> Head {
         &KEY,
         "tenant",
         options,
+        OOO_SAMPLES_MAX,
     )
     .unwrap();
     loop {
@@ -86,8 +88,8 @@ fn append(
     Ok((outcome.stored, refused.collect()))
 }
 
-fn matcher(kind: u8, name: &str, value: &str) -> Matcher {
-    Matcher::compile(kind, name.into(), value.into()).unwrap()
+fn matcher(kind: u8, name: &str, value: &str) -> CompiledMatcher {
+    CompiledMatcher::new(MatchType::from_number(kind).unwrap(), name, value).unwrap()
 }
 
 fn name_of<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> String {
@@ -101,7 +103,7 @@ fn name_of<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     name
 }
 
-fn select(head: &Head, matchers: &[Matcher], mint: i64, maxt: i64) -> Samples {
+fn select(head: &Head, matchers: &[CompiledMatcher], mint: i64, maxt: i64) -> Samples {
     let table = head.table().unwrap();
     let sids = select::find(&table, matchers, mint, maxt);
     let snapshot = Capture::new(&table, &sids, mint, maxt).finish();
@@ -603,14 +605,13 @@ fn matchers_select_as_a_walk_over_all_would() {
                 (rng.below(4) as u8, name, values[rng.below(10) as usize])
             })
             .collect();
-        let compiled: Vec<Matcher> = matchers.iter().map(|(k, n, v)| matcher(*k, n, v)).collect();
+        let compiled: Vec<CompiledMatcher> =
+            matchers.iter().map(|(k, n, v)| matcher(*k, n, v)).collect();
         let (mint, maxt) = (1000 + rng.below(60) as i64, 1030 + rng.below(5000) as i64);
         let wanted = |name: &str, t: i64| {
             let set = labels(name);
             let value = |n: &str| set.iter().find(|l| l.0 == n).map_or("", |l| l.1.as_str());
-            let test = |m: &Matcher| {
-                select::LabelMatcher::matches(m, value(select::LabelMatcher::name(m)))
-            };
+            let test = |m: &CompiledMatcher| m.matches(value(m.name()));
             mint <= t && t <= maxt && compiled.iter().all(test)
         };
         let want: Vec<&String> = {
