@@ -148,9 +148,8 @@ def _result_labels(
 
 def _filled(node: BinaryExpr, matching: VectorMatching, sides: Sides) -> list[Vector]:
     """Results for elements without a partner, where `fill` gives one: a value with only the matching labels."""
+    # As in Prometheus, fill_left is for the many side, also where group_right makes that the one on the right.
     fill_many, fill_one = matching.fill_left, matching.fill_right
-    if sides.swapped:
-        fill_many, fill_one = fill_one, fill_many
     parts = []
     if fill_one is not None:
         matched = presence(sides.one_ids, sides.count, sides.one.mask)[sides.many_ids]

@@ -13,11 +13,22 @@ from mimir_rw.promql.ast import Call
 from mimir_rw.promql.exec.evaluation import Evaluation
 from mimir_rw.promql.exec.values import FloatMatrix, Scalar, Vector, drop_names
 
-_DEGREES = 180 / math.pi
+_LN2 = 0.693147180559945309417232121458176568
+_LN10 = 2.30258509299404568401799145468436421
 
 
 def _sgn(x: FloatMatrix) -> FloatMatrix:
     return np.where(x < 0, -1.0, np.where(x > 0, 1.0, x))
+
+
+def _log2(x: FloatMatrix) -> FloatMatrix:
+    """By way of the natural logarithm of the mantissa, as Go does it, so that the last digit is the same."""
+    mantissa, exponent = np.frexp(x)
+    return np.where(mantissa == 0.5, exponent - 1.0, exponent + np.log(mantissa) * (1 / _LN2))
+
+
+def _log10(x: FloatMatrix) -> FloatMatrix:
+    return _log2(x) * (_LN2 / _LN10)
 
 
 ELEMENTWISE: dict[str, Callable[[FloatMatrix], FloatMatrix]] = {
@@ -35,8 +46,8 @@ ELEMENTWISE: dict[str, Callable[[FloatMatrix], FloatMatrix]] = {
     "exp": np.exp,
     "floor": np.floor,
     "ln": np.log,
-    "log10": np.log10,
-    "log2": np.log2,
+    "log10": _log10,
+    "log2": _log2,
     "rad": lambda x: x * math.pi / 180,
     "sgn": _sgn,
     "sin": np.sin,

@@ -15,8 +15,7 @@ from mimir_rw.promql.exec.selectors import select_times
 from mimir_rw.promql.exec.values import FloatMatrix, Scalar, Vector, drop_names
 
 _DAY_SECONDS = 86_400
-# Beyond this (about 2^50 s) a float no longer counts seconds that numpy can turn into a date.
-_SECONDS_MAX = float(1 << 50)
+_SECONDS_END = float(1 << 63)
 
 Days = NDArray[np.datetime64]
 
@@ -49,18 +48,23 @@ def timestamp(ev: Evaluation, node: Call) -> Vector:
 
 def date_function(ev: Evaluation, node: Call) -> Vector:
     """A part of the date; without an argument that of the evaluation time."""
-    part = _PARTS[node.func.name]
+    name = node.func.name
     if not node.args:
-        values = part(ev.steps.seconds()[np.newaxis, :])
+        values = date_part(name, ev.steps.seconds()[np.newaxis, :])
         return Vector(LabelFrame.empty_rows(1), values, np.ones(values.shape, dtype=np.bool_))
     vector = ev.vector(node.args[0])
-    return drop_names(replace(vector, values=part(vector.values)), delayed=ev.delayed_name_removal)
+    return drop_names(replace(vector, values=date_part(name, vector.values)), delayed=ev.delayed_name_removal)
+
+
+def _in_calendar(values: FloatMatrix) -> NDArray[np.bool_]:
+    """Which are seconds in 64 bits."""
+    inside: NDArray[np.bool_] = np.abs(values) < _SECONDS_END
+    return inside
 
 
 def _whole_seconds(values: FloatMatrix) -> NDArray[np.int64]:
-    """Truncated toward zero; what is no number or too large becomes the bound."""
-    limited = np.clip(np.nan_to_num(np.trunc(values), nan=-_SECONDS_MAX), -_SECONDS_MAX, _SECONDS_MAX)
-    whole: NDArray[np.int64] = limited.astype(np.int64)
+    """Truncated toward zero."""
+    whole: NDArray[np.int64] = np.where(_in_calendar(values), values, 0.0).astype(np.int64)
     return whole
 
 
@@ -93,19 +97,35 @@ def _days_in_month(values: FloatMatrix) -> NDArray[np.int64]:
     return _days_between(month, month + 1)
 
 
-def _as_floats(part: Callable[[FloatMatrix], NDArray[np.int64]]) -> Callable[[FloatMatrix], FloatMatrix]:
-    return lambda values: part(values).astype(np.float64)
-
-
 # Day 0 of the epoch was a Thursday; Sunday is 0.
-_PARTS: dict[str, Callable[[FloatMatrix], FloatMatrix]] = {
-    "day_of_month": _as_floats(_day_of_month),
-    "day_of_week": _as_floats(lambda v: (_whole_seconds(v) // _DAY_SECONDS + 4) % 7),
-    "day_of_year": _as_floats(_day_of_year),
-    "days_in_month": _as_floats(_days_in_month),
-    "hour": _as_floats(lambda v: _whole_seconds(v) // 3600 % 24),
-    "minute": _as_floats(lambda v: _whole_seconds(v) // 60 % 60),
-    "month": _as_floats(lambda v: _months(_days(v)) % 12 + 1),
-    "year": _as_floats(lambda v: _months(_days(v)) // 12 + 1970),
+_PARTS: dict[str, Callable[[FloatMatrix], NDArray[np.int64]]] = {
+    "day_of_month": _day_of_month,
+    "day_of_week": lambda v: (_whole_seconds(v) // _DAY_SECONDS + 4) % 7,
+    "day_of_year": _day_of_year,
+    "days_in_month": _days_in_month,
+    "hour": lambda v: _whole_seconds(v) // 3600 % 24,
+    "minute": lambda v: _whole_seconds(v) // 60 % 60,
+    "month": lambda v: _months(_days(v)) % 12 + 1,
+    "year": lambda v: _months(_days(v)) // 12 + 1970,
 }
 DATE_FUNCTIONS = tuple(_PARTS)
+
+# What Prometheus answers for a time that is no 64-bit number of seconds, NaN among them: the end of its calendar,
+# Sunday 4 December 292277026596, 15:30.
+_PARTS_OF_THE_END = {
+    "day_of_month": 4.0,
+    "day_of_week": 0.0,
+    "day_of_year": 339.0,
+    "days_in_month": 31.0,
+    "hour": 15.0,
+    "minute": 30.0,
+    "month": 12.0,
+    "year": 292277026596.0,
+}
+
+
+def date_part(name: str, values: FloatMatrix) -> FloatMatrix:
+    """Part `name` of the dates that are `values` seconds after the epoch."""
+    parts = _PARTS[name](values).astype(np.float64)
+    inside = _in_calendar(values)
+    return parts if inside.all() else np.where(inside, parts, _PARTS_OF_THE_END[name])
