@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 from numpy.typing import NDArray
 
+from mimir_rw._native import RegexError, regex_replace
 from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import Call
 from mimir_rw.promql.exec.evaluation import Evaluation
@@ -17,23 +16,23 @@ def label_replace(ev: Evaluation, node: Call) -> Vector:
     """label_replace(v, destination, replacement, source, regex): rows whose source value matches get a new label."""
     vector = ev.vector(node.args[0])
     destination, replacement, source, pattern = (ev.string(arg) for arg in node.args[1:])
+    values = [*vector.labels.dictionary(source), ""]
     try:
-        regex = re.compile(f"(?s:{pattern})")
-    except re.error:
+        expanded = regex_replace(values, pattern, replacement)
+    except RegexError:
         raise QueryFailed(f"invalid regular expression in label_replace(): {pattern}") from None
     if not is_label_name(destination):
         raise QueryFailed(f"invalid destination label name in label_replace(): {destination}")
-    values = [*vector.labels.dictionary(source), ""]
-    found = [regex.fullmatch(value) for value in values]
-    expanded = ["" if match is None else match.expand(re.sub(r"\$(\d+)", r"\\\1", replacement)) for match in found]
     codes = vector.labels.codes(source)
-    matched = np.array([match is not None for match in found])[codes]
+    matched = np.array([text is not None for text in expanded])[codes]
     if not matched.any():
         return vector
     old = vector.labels.dictionary(destination)
     kept = np.where(vector.labels.codes(destination) < 0, -1, vector.labels.codes(destination) + len(values))
     source_codes = np.where(codes < 0, len(values) - 1, codes)
-    return _with_label(vector, destination, [*expanded, *old], np.where(matched, source_codes, kept), matched)
+    return _with_label(
+        vector, destination, [*(text or "" for text in expanded), *old], np.where(matched, source_codes, kept), matched
+    )
 
 
 def label_join(ev: Evaluation, node: Call) -> Vector:
