@@ -31,6 +31,7 @@ from mimir_rw.promql.steps import Bounds, TimeDefaults
 from mimir_rw.storage.contract import Queryable
 
 SAMPLES_MAX = 50_000_000
+PLANNED_INLINE_CHARACTERS = 2000
 PLAIN_SYNTAX = ParserOptions()
 
 
@@ -88,10 +89,10 @@ class Engine:
         began = self._clock.monotonic()
         timeout_s = min(limits.timeout_s or self._options.timeout_s, self._options.timeout_s)
         deadline = Deadline(self._clock.monotonic, began + timeout_s)
-        plan = self._plan(query, bounds, limits)
-        planned = self._clock.monotonic()
         try:
             async with asyncio.timeout(timeout_s):
+                plan = await self._planned(query, bounds, limits)
+                planned = self._clock.monotonic()
                 gathered = await gather(plan.selects, queryable)
                 selected = self._clock.monotonic()
                 evaluation = self._evaluation(plan, gathered, deadline, limits)
@@ -108,6 +109,12 @@ class Engine:
             evaluate_s=self._clock.monotonic() - selected,
         )
         return replace(result, stats=stats)
+
+    async def _planned(self, query: str | Expr, bounds: Bounds, limits: QueryLimits) -> Plan:
+        """A long text is parsed in a thread: a megabyte of PromQL takes seconds, and the event loop has other work."""
+        if isinstance(query, str) and len(query) > PLANNED_INLINE_CHARACTERS:
+            return await self._offload.run(self._plan, query, bounds, limits)
+        return self._plan(query, bounds, limits)
 
     def _plan(self, query: str | Expr, bounds: Bounds, limits: QueryLimits) -> Plan:
         if isinstance(query, str):
