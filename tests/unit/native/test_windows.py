@@ -174,14 +174,29 @@ class TestWindow:
         with pytest.raises(MemoryError):
             window("rate", cols, 0, 1, 2**62, 1)
 
-    @pytest.mark.parametrize("func", sorted(twin.WINDOWS))
-    @settings(max_examples=100)
+    @settings(max_examples=300)
     @given(data=st.lists(rows(), max_size=3), grid=grids, width=st.integers(1, 200))
-    def test_twin(self, func: str, data: list[twin.Row], grid: tuple[int, int, int], width: int) -> None:
-        start, step, steps = (grid[0] * 10, grid[1] * 10, grid[2])
+    def test_twin(self, data: list[twin.Row], grid: tuple[int, int, int], width: int) -> None:
+        start, step, steps, width = grid[0] * 10, grid[1] * 10, grid[2], width * 10
         ends = [start + step * i for i in range(steps)]
-        want: list[list[float | None]] = []
-        for row in data:
-            windows = [(twin.window_points(row, e - width * 10, e), e) for e in ends]
-            want.append([twin.WINDOWS[func](p, e - width * 10, e) if p else None for p, e in windows])
-        assert_cells(window(func, columns(*data), start, step, steps, width * 10), want, func)
+        seen = [[(twin.window_points(row, e - width, e), e) for e in ends] for row in data]
+        cols = columns(*data)
+        for func, f in twin.WINDOWS.items():
+            want = [[f(p, e - width, e) if p else None for p, e in row] for row in seen]
+            assert_cells(window(func, cols, start, step, steps, width), want, func)
+
+
+far = st.sampled_from([-(2**63), -(2**62), -1, 0, 1, 2**62, 2**63 - 1])
+
+
+@given(st.lists(far, max_size=4, unique=True), far, far, far, st.integers(0, 10))
+def test_any_times_are_survived(times: list[int], start: int, step: int, width: int, steps: int) -> None:
+    """Times at the ends of int64 may make no sense, but no kernel fails on them."""
+    cols = columns([(t, float(i)) for i, t in enumerate(sorted(times))])
+    if step < 0 or width <= 0:
+        with pytest.raises(ValueError, match="_ms must"):
+            window("rate", cols, start, step, steps, width)
+        return
+    for func in twin.WINDOWS:
+        assert window(func, cols, start, step, steps, width)[0].shape == (1, steps)
+    assert select_instant(cols, start, step, steps, width)[0].shape == (1, steps)

@@ -257,7 +257,7 @@ def merged(buckets: Sequence[tuple[float, float]]) -> list[tuple[float, float]] 
     out: list[tuple[float, float]] = []
     for bound, count in sorted(buckets, key=lambda b: b[0]):
         if out and out[-1][0] == bound:
-            out[-1] = (bound, out[-1][1] + count)
+            out[-1] = (out[-1][0], out[-1][1] + count)
         else:
             out.append((bound, count))
     return out if out[-1][0] == math.inf else None

@@ -213,13 +213,13 @@ fn each_histogram(
     }
 }
 
-/// Rows of each group in order of their bounds.
+/// Rows of each group in order of their bounds, equal ones (0 and -0 too) as they come. NaN lies at an end.
 fn by_bound(groups: &Groups<'_>, bounds: &[f64]) -> PyResult<Members> {
     let mut members = groups.members()?;
+    let order = |a: f64, b: f64| a.partial_cmp(&b).unwrap_or_else(|| a.total_cmp(&b));
     for group in 0..groups.count {
-        members
-            .of_mut(group)
-            .sort_by(|&a, &b| bounds[a].total_cmp(&bounds[b]));
+        let rows = members.of_mut(group);
+        rows.sort_by(|&a, &b| order(bounds[a], bounds[b]));
     }
     Ok(members)
 }

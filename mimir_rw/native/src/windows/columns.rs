@@ -214,3 +214,28 @@ fn read_only<'py, T>(array: Bound<'py, PyArray1<T>>) -> PyResult<Bound<'py, PyAr
     array.call_method1("setflags", (false,))?;
     Ok(array)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_and_offsets_are_checked() {
+        let from = |offsets: &[usize], ts: &[i64], values: &[f64]| {
+            SampleColumns::from_vecs(offsets.to_vec(), ts.to_vec(), values.to_vec()).err()
+        };
+        assert_eq!(from(&[0], &[], &[]), None);
+        assert_eq!(from(&[0, 1, 1], &[5], &[1.0]), None);
+        assert_eq!(from(&[], &[], &[]), Some("offsets must start with 0"));
+        assert_eq!(from(&[1], &[5], &[1.0]), Some("offsets must start with 0"));
+        assert_eq!(from(&[0, 2, 1], &[5], &[1.0]), Some("offsets must ascend"));
+        assert_eq!(
+            from(&[0, 1], &[5], &[]),
+            Some("ts and values must have the same length")
+        );
+        assert_eq!(
+            from(&[0, 2], &[5], &[1.0]),
+            Some("the last offset must be the number of samples")
+        );
+    }
+}

@@ -133,3 +133,25 @@ pub fn run_windows<F: WindowFn>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn window_is_left_open_and_bounds_never_go_back() {
+        let ts = [0, 10, 20, 30];
+        let mut walker = Walker::new(&ts);
+        assert_eq!(walker.move_to(-5, 0), Span { lo: 0, hi: 1 });
+        assert_eq!(walker.move_to(0, 10), Span { lo: 1, hi: 2 });
+        assert_eq!(walker.move_to(11, 19), Span { lo: 2, hi: 2 });
+        assert_eq!(walker.move_to(11, 40), Span { lo: 2, hi: 4 });
+    }
+
+    #[test]
+    fn times_saturate() {
+        let grid = Grid::new(i64::MAX - 1, i64::MAX, 3).expect("a step that is not negative");
+        assert_eq!(grid.at(0), i64::MAX - 1);
+        assert_eq!(grid.at(2), i64::MAX);
+    }
+}

@@ -239,3 +239,54 @@ impl<const ROOT: bool> LaneFn for Variance<ROOT> {
         if ROOT { variance.sqrt() } else { variance }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of very different sizes, so that each addition loses something, from a fixed recurrence.
+    fn values(n: usize) -> Vec<f64> {
+        let mut x = 1u64;
+        let mut next = || {
+            x = x
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            x >> 33
+        };
+        (0..n)
+            .map(|_| (next() as f64 - 1e9) * 10f64.powi((next() % 60) as i32 - 30))
+            .collect()
+    }
+
+    fn folded<F: LaneFn>(values: &[f64], spans: &[Span]) -> Vec<u64> {
+        let mut out = vec![0; spans.len()];
+        fold_spans::<F>(values, spans, |at, v| out[at] = v.to_bits());
+        out
+    }
+
+    fn same_as_plain<F: LaneFn>(values: &[f64]) {
+        let spans: Vec<Span> = (1..values.len())
+            .map(|hi| Span {
+                lo: hi.saturating_sub(1 + hi % 37),
+                hi,
+            })
+            .collect();
+        let plain = |s: &Span| F::plain(&values[s.lo..s.hi]).to_bits();
+        let want: Vec<u64> = spans.iter().map(plain).collect();
+        assert_eq!(folded::<F>(values, &spans), want);
+    }
+
+    #[test]
+    fn lanes_equal_the_definition_bit_for_bit() {
+        let mut values = values(2000);
+        same_as_plain::<Sum>(&values);
+        same_as_plain::<Avg>(&values);
+        same_as_plain::<Variance<true>>(&values);
+        values[500] = f64::MAX;
+        values[501] = f64::MAX;
+        values[900] = -f64::MAX;
+        values[1200] = f64::INFINITY;
+        same_as_plain::<Sum>(&values);
+        same_as_plain::<Avg>(&values);
+    }
+}

@@ -14,6 +14,20 @@ fn nan_first(a: &f64, b: &f64) -> Ordering {
         .unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
 }
 
+/// Sets up to this size are sorted stably: it costs no more, and 0 and -0 stay in order, whose sign shows in a result.
+const STABLE_MAX: usize = 20;
+
+/// The values at rank `at` and the one after; the last one twice. `values` is reordered.
+fn neighbours(values: &mut [f64], at: usize) -> (f64, f64) {
+    if values.len() <= STABLE_MAX {
+        values.sort_by(nan_first);
+        return (values[at], values[(at + 1).min(values.len() - 1)]);
+    }
+    let (_, &mut lower, above) = values.select_nth_unstable_by(at, nan_first);
+    let upper = above.iter().copied().min_by(nan_first);
+    (lower, upper.unwrap_or(lower))
+}
+
 /// Linear interpolation between the two values around rank q * (n - 1). `values` is reordered.
 pub fn quantile(q: f64, values: &mut [f64]) -> f64 {
     if values.is_empty() || q.is_nan() {
@@ -28,8 +42,7 @@ pub fn quantile(q: f64, values: &mut [f64]) -> f64 {
     let rank = q * (values.len() - 1) as f64;
     let weight = rank - rank.floor();
     let below = (rank.floor() as usize).min(values.len() - 1);
-    let (_, &mut lower, above) = values.select_nth_unstable_by(below, nan_first);
-    let upper = above.iter().copied().min_by(nan_first).unwrap_or(lower);
+    let (lower, upper) = neighbours(values, below);
     lower * (1.0 - weight) + upper * weight
 }
 
