@@ -14,7 +14,6 @@ from contextlib import contextmanager
 
 from mimir_rw._native import BodyTooLarge, DecodedPush, DecodeError, KnownSeries, decode_remote_write
 from mimir_rw.components.distributor.core import (
-    MovingRate,
     TenantRates,
     decode_rejections,
     known_series_max,
@@ -28,6 +27,7 @@ from mimir_rw.config.limits import Limits, TenantLimits
 from mimir_rw.config.tree import DistributorConfig, DistributorInstanceLimits
 from mimir_rw.kit.clock import Clock
 from mimir_rw.kit.metrics import Counter, Family, Metrics
+from mimir_rw.kit.moving_rate import MovingRate
 from mimir_rw.kit.offload import Offload
 from mimir_rw.kit.service import Service, ServiceState
 from mimir_rw.model.errors import BadRequest, Overloaded, RateLimited, TooLarge, Unavailable

@@ -5,7 +5,6 @@ import pytest
 from mimir_rw.components.distributor.core import (
     KNOWN_SERIES_MAX,
     KNOWN_SERIES_MIN,
-    MovingRate,
     TenantRates,
     known_series_max,
     merge_rejections,
@@ -16,6 +15,7 @@ from mimir_rw.components.distributor.core import (
 from mimir_rw.components.distributor.retry_after import RetryAfter
 from mimir_rw.config.limits import TenantLimits
 from mimir_rw.config.tree import RetryAfterConfig
+from mimir_rw.kit.moving_rate import MovingRate
 from mimir_rw.kit.rng import seeded_rng
 from mimir_rw.model.errors import RateLimited
 from mimir_rw.rpc.contracts.ingester import Rejection

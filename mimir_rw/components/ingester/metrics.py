@@ -1,0 +1,89 @@
+"""The ingester's metrics, by Mimir's names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from mimir_rw._native import HeadStats
+from mimir_rw.kit.metrics import Counter, Family, Metrics, Reading
+
+_USER = ("user",)
+
+StatsByTenant = Callable[[], Mapping[str, HeadStats]]
+
+
+class IngesterMetrics:
+    """`discarded_samples` (labels reason and user) is shared with the distributor, which counts its own reasons."""
+
+    def __init__(self, *, metrics: Metrics, discarded_samples: Family[Counter], stats: StatsByTenant) -> None:
+        """stats: of every open head; asked in the thread that renders the metrics."""
+        self.discarded_samples = discarded_samples
+        self.samples = metrics.counters("cortex_ingester_ingested_samples_total", "Samples stored.", _USER)
+        self.samples_failed = metrics.counters(
+            "cortex_ingester_ingested_samples_failures_total", "Samples refused or not stored.", _USER
+        )
+        self.metadata = metrics.counters("cortex_ingester_ingested_metadata_total", "Metadata entries stored.", _USER)
+        self.metadata_failed = metrics.counters(
+            "cortex_ingester_ingested_metadata_failures_total", "Metadata entries refused.", _USER
+        )
+        self.inflight = metrics.gauge("cortex_ingester_inflight_push_requests", "Pushes being worked on.")
+        self.wal_failures = metrics.counter(
+            "cortex_ingester_tsdb_wal_writes_failed_total", "Groups of pushes that could not be logged."
+        )
+        self.wal_corruptions = metrics.counter(
+            "cortex_ingester_tsdb_wal_corruptions_total", "Damaged places found in write-ahead logs."
+        )
+        self.torn_records = metrics.counter(
+            "mimir_rw_ingester_wal_torn_records_total", "Unfinished records cut off the end of write-ahead logs."
+        )
+        self.replay_seconds = metrics.gauge(
+            "cortex_ingester_tsdb_wal_replay_seconds", "How long the replay of all logs took at start."
+        )
+        self.rejected = metrics.counters(
+            "cortex_ingester_instance_rejected_requests_total", "Pushes refused by limits of this process.", ("reason",)
+        )
+        self._read(metrics, stats)
+
+    def _read(self, metrics: Metrics, stats: StatsByTenant) -> None:
+        def per_tenant(value: Callable[[HeadStats], float]) -> Callable[[], Reading]:
+            return lambda: [((tenant,), value(s)) for tenant, s in stats().items()]
+
+        def total(value: Callable[[HeadStats], float]) -> Callable[[], Reading]:
+            return lambda: _one(value(s) for s in stats().values())
+
+        metrics.gauges_read(
+            "cortex_ingester_memory_users", "Tenants with a head in memory.", (), lambda: [((), float(len(stats())))]
+        )
+        metrics.gauges_read("cortex_ingester_memory_series", "Series in memory.", (), total(lambda s: s.series))
+        metrics.counters_read(
+            "cortex_ingester_memory_series_created_total", "Series created.", _USER, per_tenant(lambda s: s.series)
+        )
+        metrics.gauges_read("cortex_ingester_tsdb_head_chunks", "Chunks in memory.", (), total(lambda s: s.chunks))
+        metrics.gauges_read(
+            "cortex_ingester_tsdb_head_memory_bytes",
+            "Estimated memory of all heads.",
+            (),
+            total(lambda s: s.memory_bytes),
+        )
+        metrics.counters_read(
+            "cortex_ingester_tsdb_out_of_order_samples_appended_total",
+            "Samples stored out of order.",
+            _USER,
+            per_tenant(lambda s: s.ooo_samples_appended),
+        )
+        metrics.counters_read(
+            "cortex_ingester_tsdb_wal_written_bytes_total",
+            "Bytes written to write-ahead logs.",
+            (),
+            total(lambda s: s.wal_bytes_written),
+        )
+        metrics.counters_read(
+            "cortex_ingester_tsdb_wal_fsync_failed_total",
+            "Syncs of write-ahead logs that failed.",
+            (),
+            total(lambda s: s.wal_syncs_failed),
+        )
+
+
+def _one(values: Iterable[float]) -> Reading:
+    return [((), float(sum(values)))]

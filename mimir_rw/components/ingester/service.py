@@ -1,0 +1,440 @@
+"""The ingester as a running service: `rpc.contracts.ingester.Ingester`.
+
+Each tenant has a head of its own (tsdb/head.py) whose lane task belongs to this service. Existing tenants are opened
+and replayed before the service is Running; new ones when their first push comes. Everything here is state of the event
+loop; what touches bytes runs on the Offload.
+
+A failed log write makes the service not ready and the pushes of its group Unavailable. Readiness comes back when a
+probe can write to the data directory again, or when a later group is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from mimir_rw._native import (
+    Head,
+    HeadStats,
+    LabelFrame,
+    RefusedSamples,
+    RegexError,
+    ReplayReport,
+    WalFailed,
+    WriteBatch,
+)
+from mimir_rw.components.ingester.core import (
+    DISCARD_REASONS,
+    EmptySeriesSet,
+    append_limits,
+    largest_first,
+    push_result,
+    replay_text,
+)
+from mimir_rw.components.ingester.metadata import MetadataStore
+from mimir_rw.components.ingester.metrics import IngesterMetrics
+from mimir_rw.config.limits import Limits
+from mimir_rw.config.tree import IngesterConfig, IngesterInstanceLimits, TsdbConfig
+from mimir_rw.kit.clock import Clock
+from mimir_rw.kit.logging import get_logger
+from mimir_rw.kit.metrics import Counter, Family, Metrics
+from mimir_rw.kit.moving_rate import MovingRate
+from mimir_rw.kit.offload import Offload, usable_cores
+from mimir_rw.kit.service import Service, ServiceState
+from mimir_rw.model.errors import BadRequest, Overloaded, Unavailable
+from mimir_rw.model.labels import Matcher
+from mimir_rw.rpc.contracts.ingester import MetricMetadata, PushResult, Rejection, TenantStats
+from mimir_rw.storage.contract import SelectHints, SeriesSet
+from mimir_rw.tsdb.directory import DataDirectory
+from mimir_rw.tsdb.head import AppendLimits, HeadOptions, TenantHead
+
+SYNC_S = 1.0
+"""Between two looks for logs to sync, and between two probes of a failing disk."""
+PROGRESS_LOG_S = 3.0
+
+T = TypeVar("T")
+MatcherTuples = list[tuple[int, str, str]]
+
+
+class Tenant:
+    """What the ingester holds of one tenant."""
+
+    __slots__ = ("head", "metadata", "rate", "samples", "samples_failed")
+
+    def __init__(self, *, head: TenantHead, samples: Counter, samples_failed: Counter) -> None:
+        self.head = head
+        self.metadata = MetadataStore()
+        self.rate = MovingRate()
+        self.samples = samples
+        self.samples_failed = samples_failed
+
+
+@dataclass(frozen=True, slots=True)
+class HeadFacts:
+    """What status pages show of a head."""
+
+    tenant: str
+    series: int
+    min_time_ms: int | None
+    max_time_ms: int | None
+
+
+class IngesterService(Service):
+    def __init__(
+        self,
+        *,
+        config: IngesterConfig,
+        tsdb: TsdbConfig,
+        limits: Limits,
+        instance_limits: Callable[[], IngesterInstanceLimits],
+        offload: Offload,
+        clock: Clock,
+        metrics: Metrics,
+        discarded_samples: Family[Counter],
+        series_key: bytes,
+    ) -> None:
+        """series_key: the cluster's secret of 32 bytes that series are hashed with. discarded_samples: labels reason
+        and user."""
+        super().__init__("ingester")
+        self._config = config
+        self._tsdb = tsdb
+        self._limits = limits
+        self._instance_limits = instance_limits
+        self._offload = offload
+        self._clock = clock
+        self._metrics = IngesterMetrics(
+            metrics=metrics, discarded_samples=discarded_samples, stats=self._stats_by_tenant
+        )
+        self._options = HeadOptions(
+            hash_key=series_key,
+            segment_bytes=tsdb.wal_segment_size_bytes,
+            fsync=tsdb.wal_fsync,
+            compress=tsdb.wal_compression_enabled,
+            ooo_chunk_samples=tsdb.out_of_order_capacity_max,
+        )
+        self._directory = DataDirectory(Path(tsdb.dir))
+        self._tenants: dict[str, Tenant] = {}
+        self._rate = MovingRate()
+        self._log = get_logger(component="ingester")
+        self._replaying: dict[str, None] = {}
+        self._replayed = 0
+        self._replay_count = 0
+        self._logged_s = 0.0
+        self._failing: str | None = None
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    async def start_up(self) -> None:
+        await self._offload.run(self._directory.lock)
+        found, foreign = await self._offload.run(self._directory.tenants)
+        for name in foreign:
+            self._log.warning("directory in the data directory is not a tenant's and is left alone", name=name)
+        started_s = self._logged_s = self._clock.monotonic()
+        self._replay_count = len(found)
+        room = asyncio.Semaphore(self._tsdb.wal_replay_concurrency or max(1, usable_cores() // 2))
+        async with asyncio.TaskGroup() as replays:
+            for tenant in largest_first(found):
+                replays.create_task(self._replay_at_start(tenant, room))
+        took_s = self._clock.monotonic() - started_s
+        self._metrics.replay_seconds.set(took_s)
+        if found:
+            self._log.info("write-ahead logs replayed", tenants=len(found), seconds=round(took_s, 3))
+        self.tasks.spawn(self._sync_loop(), name="ingester-sync")
+        self.tasks.spawn(self._rate_loop(), name="ingester-rates")
+
+    async def shut_down(self) -> None:
+        """Store what waits, sync and close every head, give the directory free."""
+        for name, tenant in list(self._tenants.items()):
+            try:
+                await tenant.head.close()
+            except WalFailed as error:
+                self._log.error("the WAL could not be synced at the end", tenant=name, error=error.args[0])
+        await self._offload.run(self._directory.unlock)
+
+    def readiness(self) -> str | None:
+        """See `kit.service.Service`."""
+        if self.state is ServiceState.STARTING:
+            return self._replay_progress() or "opening the data directory"
+        return self._failing
+
+    async def _replay_at_start(self, tenant: str, room: asyncio.Semaphore) -> None:
+        async with room:
+            self._replaying[tenant] = None
+            head = self._new_tenant(tenant).head
+            try:
+                await self._open(head)
+            except Unavailable:
+                return  # said in the log; the tenant's requests get the reason, the others are served
+            finally:
+                del self._replaying[tenant]
+                self._replayed += 1
+
+    def _replay_progress(self) -> str | None:
+        for name in self._replaying:
+            head = self._tenants[name].head
+            done, total = head.replayed_bytes, head.replay_bytes
+            return replay_text(name, done, total, tenants_done=self._replayed, tenants=self._replay_count)
+        return None
+
+    # -- tenants ----------------------------------------------------------------------------------------------------
+
+    def _new_tenant(self, tenant: str) -> Tenant:
+        head = TenantHead(
+            tenant=tenant,
+            directory=self._directory.tenant(tenant),
+            options=self._options,
+            offload=self._offload,
+            limits=lambda: self._group_limits(tenant),
+            on_progress=self._log_progress,
+            on_append=self._appended,
+        )
+        metrics = self._metrics
+        self._tenants[tenant] = made = Tenant(
+            head=head, samples=metrics.samples.labels(tenant), samples_failed=metrics.samples_failed.labels(tenant)
+        )
+        return made
+
+    async def _open(self, head: TenantHead) -> None:
+        try:
+            report = await head.open()
+        except Unavailable as error:
+            self._log.error("tenant cannot be opened", tenant=head.tenant, error=str(error))
+            raise
+        self._report(head.tenant, report)
+        self.tasks.spawn(head.lane.run(), name=f"lane of {head.tenant}")
+
+    async def _open_new(self, head: TenantHead) -> None:
+        """The first push of a tenant waits in its lane meanwhile."""
+        try:
+            await self._open(head)
+        except Unavailable:
+            del self._tenants[head.tenant]  # the next push tries again
+
+    def _report(self, tenant: str, report: ReplayReport) -> None:
+        for line in report.damage:
+            self._log.error("damaged write-ahead log", tenant=tenant, damage=line)
+        self._metrics.wal_corruptions.inc(len(report.damage))
+        self._metrics.torn_records.inc(report.torn)
+        if report.torn:
+            self._log.warning("unfinished record cut off", tenant=tenant, records=report.torn, bytes=report.torn_bytes)
+        if report.samples_unknown_series:
+            self._log.warning(
+                "samples of unknown series in the log", tenant=tenant, samples=report.samples_unknown_series
+            )
+
+    def _log_progress(self, head: TenantHead) -> None:
+        now_s = self._clock.monotonic()
+        if now_s - self._logged_s >= PROGRESS_LOG_S:
+            self._logged_s = now_s
+            self._log.info(self._replay_progress() or f"opening tenant {head.tenant}")
+
+    def _group_limits(self, tenant: str) -> AppendLimits:
+        bound = self._instance_limits().max_series
+        series = self._tenants[tenant].head.extent()[0]
+        room = bound - self._series_count() if bound else None
+        return append_limits(self._limits.for_tenant(tenant), series=series, instance_room=room)
+
+    def _series_count(self) -> int:
+        return sum(tenant.head.extent()[0] for tenant in self._tenants.values())
+
+    # -- write ------------------------------------------------------------------------------------------------------
+
+    async def push(self, tenant: str, batch: WriteBatch) -> PushResult:
+        """See `rpc.contracts.ingester.Ingester`."""
+        if self.state is not ServiceState.RUNNING:
+            raise Unavailable("the ingester is not running")
+        with self._admitted():
+            state = self._tenants.get(tenant) or self._first_push(tenant)
+            rejections = self._push_metadata(tenant, state, batch)
+            if not batch.sample_count:
+                return PushResult(0, tuple(rejections))
+            try:
+                result = await state.head.lane.push(batch)
+            except Exception:
+                state.samples_failed.inc(batch.sample_count)
+                raise
+            limits = self._limits.for_tenant(tenant)
+            stored, refused = result.samples_stored, result.refused
+            state.samples.inc(stored)
+            state.rate.add(stored)
+            self._rate.add(stored)
+            if refused:
+                self._count_refused(tenant, state, refused)
+                self._check_instance_series(state, refused, limits.max_global_series_per_user)
+            return push_result(stored, refused, limits, rejections)
+
+    def _first_push(self, tenant: str) -> Tenant:
+        bounds = self._instance_limits()
+        if bounds.max_tenants and len(self._tenants) >= bounds.max_tenants:
+            raise self._overloaded("max-tenants", "tenants", bounds.max_tenants)
+        if bounds.max_series and self._series_count() >= bounds.max_series:
+            raise self._overloaded("max-series", "series in memory", bounds.max_series)
+        state = self._new_tenant(tenant)
+        self.tasks.spawn(self._open_new(state.head), name=f"opening {tenant}")
+        return state
+
+    def _push_metadata(self, tenant: str, state: Tenant, batch: WriteBatch) -> list[Rejection]:
+        if not batch.metadata_count:
+            return []
+        limits, now_s = self._limits.for_tenant(tenant), self._clock.monotonic()
+        rejections = state.metadata.update(batch.metadata_rows(), limits, now_s)
+        refused = sum(r.count for r in rejections)
+        self._metrics.metadata.labels(tenant).inc(batch.metadata_count - refused)
+        self._metrics.metadata_failed.labels(tenant).inc(refused)
+        return rejections
+
+    @contextmanager
+    def _admitted(self) -> Iterator[None]:
+        """Hold a place among the pushes this process works on; Overloaded when there is none."""
+        bounds, inflight = self._instance_limits(), self._metrics.inflight
+        if bounds.max_inflight_push_requests and inflight.value >= bounds.max_inflight_push_requests:
+            raise self._overloaded("max-inflight-push-requests", "pushes in work", bounds.max_inflight_push_requests)
+        if bounds.max_ingestion_rate and self._rate.per_second >= bounds.max_ingestion_rate:
+            raise self._overloaded("max-ingestion-rate", "samples per second", bounds.max_ingestion_rate)
+        inflight.inc()
+        try:
+            yield
+        finally:
+            inflight.dec()
+
+    def _count_refused(self, tenant: str, state: Tenant, refused: Sequence[RefusedSamples]) -> None:
+        for r in refused:
+            reason = DISCARD_REASONS.get(r.error_id, r.error_id)
+            self._metrics.discarded_samples.labels(reason, tenant).inc(r.count)
+            state.samples_failed.inc(r.count)
+
+    def _check_instance_series(self, state: Tenant, refused: Sequence[RefusedSamples], tenant_max: int) -> None:
+        """A series refused although the tenant may have more was refused by the limit of this process."""
+        if all(r.error_id != "max-series-per-user" for r in refused):
+            return
+        bound, series = self._instance_limits().max_series, state.head.extent()[0]
+        if bound and (not tenant_max or series < tenant_max):
+            raise self._overloaded("max-series", "series in memory", bound)
+
+    def _overloaded(self, limit: str, what: str, bound: float) -> Overloaded:
+        self._metrics.rejected.labels(f"ingester_{limit.replace('-', '_')}").inc()
+        return Overloaded(
+            f"this ingester is at its limit of {bound:g} {what}; to change it, set -ingester.instance-limits.{limit} "
+            "or contact your service administrator",
+            error_id=f"ingester-{limit}",
+        )
+
+    def _appended(self, head: TenantHead, failure: WalFailed | None) -> None:
+        if failure is None:
+            self._recovered()
+            return
+        self._metrics.wal_failures.inc()
+        text, disk_full = failure.args
+        reason = "the disk is full" if disk_full else "a write-ahead log cannot be written"
+        if self._failing is None:
+            self._log.error(f"{reason}; pushes are refused", tenant=head.tenant, error=text)
+        self._failing = f"{reason}: tenant {head.tenant}: {text}"
+
+    def _recovered(self) -> None:
+        if self._failing is not None:
+            self._log.info("the data directory takes writes again")
+            self._failing = None
+
+    # -- timers -----------------------------------------------------------------------------------------------------
+
+    async def _sync_loop(self) -> None:
+        while True:
+            await asyncio.sleep(SYNC_S)
+            if self._failing is not None:
+                await self._probe()
+            for name, tenant in list(self._tenants.items()):
+                if tenant.head.is_open and not tenant.head.synced:
+                    await self._sync(name, tenant.head)
+
+    async def _sync(self, name: str, head: TenantHead) -> None:
+        try:
+            await head.sync(current=self._tsdb.wal_fsync == "interval")
+        except WalFailed as error:
+            self._log.error("the WAL could not be synced", tenant=name, error=error.args[0])
+
+    async def _probe(self) -> None:
+        try:
+            await self._offload.run(self._directory.probe)
+        except OSError:
+            return  # still as `_failing` says
+        self._recovered()
+
+    async def _rate_loop(self) -> None:
+        last_s = self._clock.monotonic()
+        period_s = self._config.rate_update_period / 1000
+        while True:
+            await asyncio.sleep(period_s)
+            now_s = self._clock.monotonic()
+            elapsed_s = max(now_s - last_s, period_s / 2)
+            last_s = now_s
+            self._rate.tick(elapsed_s)
+            for tenant in self._tenants.values():
+                tenant.rate.tick(elapsed_s)
+                tenant.metadata.forget_before(now_s - self._config.metadata_retain_period / 1000)
+
+    # -- queries ----------------------------------------------------------------------------------------------------
+
+    async def select(self, tenant: str, matchers: Sequence[Matcher], hints: SelectHints) -> SeriesSet:
+        """See `rpc.contracts.ingester.Ingester`."""
+        tuples = _tuples(matchers)
+        empty: SeriesSet = EmptySeriesSet()
+        return await self._ask(tenant, lambda head: head.select(tuples, hints.mint, hints.maxt), empty)
+
+    async def series(self, tenant: str, matcher_sets: Sequence[Sequence[Matcher]], mint: int, maxt: int) -> LabelFrame:
+        """See `rpc.contracts.ingester.Ingester`."""
+        sets = [_tuples(matchers) for matchers in matcher_sets]
+        return await self._ask(tenant, lambda head: head.series(sets, mint, maxt), LabelFrame.empty_rows(0))
+
+    async def label_names(self, tenant: str, matchers: Sequence[Matcher], mint: int, maxt: int) -> list[str]:
+        tuples = _tuples(matchers)
+        return await self._ask(tenant, lambda head: head.label_names(tuples, mint, maxt), [])
+
+    async def label_values(
+        self, tenant: str, name: str, matchers: Sequence[Matcher], mint: int, maxt: int
+    ) -> list[str]:
+        tuples = _tuples(matchers)
+        return await self._ask(tenant, lambda head: head.label_values(name, tuples, mint, maxt), [])
+
+    async def metadata(self, tenant: str, metric: str | None = None) -> list[MetricMetadata]:
+        state = self._tenants.get(tenant)
+        return [] if state is None else state.metadata.entries(metric)
+
+    async def all_user_stats(self) -> list[TenantStats]:
+        return [
+            TenantStats(name, tenant.rate.per_second, tenant.head.extent()[0])
+            for name, tenant in sorted(self._tenants.items())
+        ]
+
+    def heads(self) -> list[HeadFacts]:
+        """Facts about the open heads, by tenant."""
+        opened = ((name, tenant.head) for name, tenant in sorted(self._tenants.items()) if tenant.head.is_open)
+        return [HeadFacts(name, *head.extent()) for name, head in opened]
+
+    async def _ask(self, tenant: str, question: Callable[[Head], T], nothing: T) -> T:
+        """Run a question on the tenant's head in a thread; `nothing` for a tenant that has no data.
+
+        Raises Unavailable while its log is being replayed or cannot be, BadRequest for a matcher that is wrong.
+        """
+        if self.state is not ServiceState.RUNNING:
+            raise Unavailable("the ingester is not running")
+        state = self._tenants.get(tenant)
+        if state is None:
+            return nothing
+        native = state.head.native
+        try:
+            return await self._offload.run(question, native)
+        except RegexError as error:
+            raise BadRequest(str(error)) from error
+
+    def _stats_by_tenant(self) -> dict[str, HeadStats]:
+        """Runs in the thread that renders metrics."""
+        stats = ((name, tenant.head.stats()) for name, tenant in list(self._tenants.items()))
+        return {name: found for name, found in stats if found is not None}
+
+
+def _tuples(matchers: Sequence[Matcher]) -> MatcherTuples:
+    return [matcher.as_tuple() for matcher in matchers]

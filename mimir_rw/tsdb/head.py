@@ -1,0 +1,158 @@
+"""One tenant's head: opening with replay, appends through its lane, queries beside them.
+
+    new ──open()──► replaying ──► open ──close()──► closed
+                        └── fails ──► failed
+
+Pushes may queue while the head is replaying. The native head is opened, appended to and closed by the lane's task and
+by nobody else; queries run on any thread. State here is changed on the event loop only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mimir_rw._native import AppendResult, DataDamaged, Head, HeadStats, ReplayReport, WalFailed, WriteBatch
+from mimir_rw.kit.offload import Offload
+from mimir_rw.model.errors import Unavailable
+from mimir_rw.tsdb.lane import Lane
+
+_CLOSED = "the ingester is shutting down"
+REPLAY_STEP_BYTES = 4 << 20
+"""Log bytes between two reports of progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadOptions:
+    """hash_key: 32 bytes, what batches are hashed with. fsync: segment, interval or always."""
+
+    hash_key: bytes
+    segment_bytes: int = 128 << 20
+    fsync: str = "segment"
+    compress: bool = False
+    ooo_chunk_samples: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class AppendLimits:
+    """0: no limit; ooo_window_ms 0: no out-of-order samples."""
+
+    series_max: int = 0
+    series_per_metric_max: int = 0
+    ooo_window_ms: int = 0
+
+
+class TenantHead:
+    def __init__(
+        self,
+        *,
+        tenant: str,
+        directory: Path,
+        options: HeadOptions,
+        offload: Offload,
+        limits: Callable[[], AppendLimits],
+        on_progress: Callable[[TenantHead], None] = lambda head: None,
+        on_append: Callable[[TenantHead, WalFailed | None], None] = lambda head, failure: None,
+    ) -> None:
+        """directory: the tenant's own. limits: asked before each group. on_append: told of each group, and why it
+        could not be logged."""
+        self.tenant = tenant
+        self.lane = Lane(append=self._append)
+        self.replayed_bytes = 0
+        self.replay_bytes = 0
+        self.failure: str | None = None
+        self.synced = True
+        """Whether nothing was appended since the last `sync`."""
+        self._directory = directory
+        self._options = options
+        self._offload = offload
+        self._limits = limits
+        self._on_progress = on_progress
+        self._on_append = on_append
+        self._native: Head | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._native is not None
+
+    @property
+    def native(self) -> Head:
+        """For queries. Raises Unavailable while the head is not open."""
+        if self._native is None:
+            raise Unavailable(self.failure or f"the WAL of tenant {self.tenant} is being replayed")
+        return self._native
+
+    async def open(self) -> ReplayReport:
+        """Replay the logs. On failure `failure` says why, pushes and queries get Unavailable, and Unavailable is
+        raised."""
+        try:
+            native = await self._offload.run(self._make)
+            while True:
+                done, total = await self._offload.run(native.replay_step, REPLAY_STEP_BYTES)
+                self.replayed_bytes, self.replay_bytes = done, total
+                if done == total:
+                    break
+                self._on_progress(self)
+        except (WalFailed, DataDamaged) as error:
+            self.failure = f"the WAL of tenant {self.tenant} cannot be replayed: {error.args[0]}"
+            self.lane.fail(self.failure)
+            raise Unavailable(self.failure) from error
+        self._native = native
+        return native.replay_report()
+
+    async def sync(self, *, current: bool) -> None:
+        """Force full segments to disk, and the current ones too. Raises WalFailed."""
+        native = self.native
+        self.synced = True
+        await self._offload.run(lambda: native.sync(current=current))
+
+    async def close(self) -> None:
+        """Append what waits, sync, and refuse everything from now on. Raises WalFailed when the sync fails."""
+        if self._native is None:
+            self.lane.fail(_CLOSED)
+            return
+        self.lane.close(_CLOSED)
+        await self.lane.drained()
+        await self._offload.run(self._native.close)
+
+    def stats(self) -> HeadStats | None:
+        """None while the head is not open. Call it in a thread: it waits for an append that is under way."""
+        return None if self._native is None else self._native.stats()
+
+    def extent(self) -> tuple[int, int | None, int | None]:
+        """Series, oldest and newest sample in ms."""
+        return (0, None, None) if self._native is None else self._native.extent()
+
+    def _make(self) -> Head:
+        options = self._options
+        return Head(
+            str(self._directory),
+            tenant=self.tenant,
+            hash_key=options.hash_key,
+            segment_bytes=options.segment_bytes,
+            fsync=options.fsync,
+            compress=options.compress,
+            ooo_chunk_samples=options.ooo_chunk_samples,
+        )
+
+    async def _append(self, batches: Sequence[WriteBatch]) -> list[AppendResult]:
+        native, limits = self.native, self._limits()
+
+        def group() -> list[AppendResult]:
+            return native.append(
+                batches,
+                series_max=limits.series_max,
+                series_per_metric_max=limits.series_per_metric_max,
+                ooo_window_ms=limits.ooo_window_ms,
+            )
+
+        try:
+            results = await self._offload.run(group)
+        except WalFailed as error:
+            self._on_append(self, error)
+            text = error.args[0]
+            raise Unavailable(f"the WAL of tenant {self.tenant} cannot be written: {text}") from error
+        self.synced = False
+        self._on_append(self, None)
+        return results
