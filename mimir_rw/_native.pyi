@@ -479,3 +479,39 @@ def histogram_fraction(
     """Share of the observations between lower and upper (one each per step); see histogram_quantile."""
 
 # -- text -----------------------------------------------------------------------------------------------------------
+
+# Prometheus' JSON. `limit` > 0 ends a list after so many items; rows without any sample are left out (and not counted).
+# ValueError when the lengths do not agree.
+
+def encode_matrix(
+    labels: LabelFrame,
+    start_ms: int,
+    step_ms: int,
+    values: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+    limit: int = 0,
+) -> bytes:
+    """`result` of a matrix: values and mask of shape (rows, steps), at start_ms, start_ms + step_ms, ..."""
+
+def encode_vector(
+    labels: LabelFrame, time_ms: int, values: NDArray[np.float64], mask: NDArray[np.bool_], limit: int = 0
+) -> bytes:
+    """`result` of a vector: values and mask of length rows."""
+
+def encode_range_samples(labels: LabelFrame, columns: SampleColumns, limit: int = 0) -> bytes:
+    """`result` of a matrix of samples at their own times."""
+
+def encode_label_sets(labels: LabelFrame, limit: int = 0) -> bytes:
+    """List of label objects, as in `data` of /series."""
+
+def encode_strings(texts: Sequence[str], limit: int = 0) -> bytes:
+    """List of strings, <, > and & escaped, as in `data` of /labels."""
+
+def encode_scalar(time_ms: int, value: float) -> bytes:
+    """`result` of a scalar: never in exponent form."""
+
+def encode_string(time_ms: int, text: str) -> bytes:
+    """`result` of a string."""
+
+def format_value(value: float) -> str:
+    """A sample value as in a vector: shortest; exponent form below 1e-6 and from 1e21 on."""

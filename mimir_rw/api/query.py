@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from mimir_rw._native import LabelFrame
+from mimir_rw._native import LabelFrame, encode_label_sets
 from mimir_rw.api import params as p
 from mimir_rw.api.errors import escape_html
 from mimir_rw.api.exchange import JSON_TYPE, Answer, Call
@@ -155,9 +155,8 @@ def _strings_json(values: list[str], limit: int) -> bytes:
 def _series_json(frame: LabelFrame, limit: int) -> bytes:
     """Label sets are written without escaping, as Prometheus does."""
     truncated = bool(limit) and len(frame) > limit
-    rows = [frame.row(i) for i in range(limit)] if truncated else frame.rows()
     warnings = b',"warnings":["' + _TRUNCATED.encode() + b'"]' if truncated else b""
-    return b'{"status":"success","data":' + msgspec.json.encode(rows) + warnings + b"}"
+    return b'{"status":"success","data":' + encode_label_sets(frame, limit) + warnings + b"}"
 
 
 def _metadata_json(found: Sequence[MetricMetadata], limit: int, per_metric: int) -> bytes:

@@ -1,0 +1,204 @@
+//! Label sets, vectors and matrices as JSON.
+
+use crate::labels::LabelFrame;
+use crate::windows::SampleColumns;
+use crate::windows::matrix::MatrixIn;
+
+use super::number::{push_timestamp, push_value};
+use super::string::push_label;
+
+/// Output bytes of a point to reserve for: a time of ten digits and a value of some.
+const POINT_BYTES: usize = 32;
+
+/// The times start_ms, start_ms + step_ms, ...
+#[derive(Clone, Copy)]
+pub struct Steps {
+    pub start_ms: i64,
+    pub step_ms: i64,
+}
+
+/// `[{"metric":{...},"values":[[t,"v"],...]},...]`
+pub fn matrix(labels: &LabelFrame, steps: Steps, samples: &MatrixIn<'_>, limit: usize) -> Vec<u8> {
+    let times = StepTimes::new(steps, samples.cols);
+    let mut out = List::with_capacity(samples.values.len() * POINT_BYTES + labels.len() * 256);
+    for row in 0..labels.len() {
+        let (values, mask) = samples.row(row);
+        let Some(first) = mask.iter().position(|&present| present) else {
+            continue;
+        };
+        if !out.item(limit) {
+            break;
+        }
+        out.open_series(labels, row, "\"values\":[");
+        for (step, (&value, &present)) in values.iter().zip(mask).enumerate().skip(first) {
+            if present {
+                let begin = times.point(step);
+                out.bytes
+                    .extend_from_slice(if step == first { &begin[1..] } else { begin });
+                push_value(&mut out.bytes, value);
+                out.bytes.extend_from_slice(b"\"]");
+            }
+        }
+        out.bytes.extend_from_slice(b"]}");
+    }
+    out.close()
+}
+
+/// How a point of each step begins: `,[1600000000,"`.
+struct StepTimes {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl StepTimes {
+    fn new(steps: Steps, count: usize) -> Self {
+        let mut times = Self {
+            bytes: Vec::with_capacity(count * 16),
+            ends: Vec::with_capacity(count + 1),
+        };
+        times.ends.push(0);
+        for step in 0..count as i64 {
+            let offset = steps.step_ms.wrapping_mul(step);
+            push_point_begin(&mut times.bytes, steps.start_ms.wrapping_add(offset));
+            times.ends.push(times.bytes.len());
+        }
+        times
+    }
+
+    fn point(&self, step: usize) -> &[u8] {
+        &self.bytes[self.ends[step]..self.ends[step + 1]]
+    }
+}
+
+fn push_point_begin(out: &mut Vec<u8>, ms: i64) {
+    out.extend_from_slice(b",[");
+    push_timestamp(out, ms);
+    out.extend_from_slice(b",\"");
+}
+
+/// The same of samples at their own times.
+pub fn range_samples(labels: &LabelFrame, columns: &SampleColumns, limit: usize) -> Vec<u8> {
+    let mut out = List::with_capacity(labels.len() * 256);
+    for row in 0..labels.len() {
+        let (times, values) = columns.row(row);
+        if times.is_empty() {
+            continue;
+        }
+        if !out.item(limit) {
+            break;
+        }
+        out.open_series(labels, row, "\"values\":");
+        let opened_at = out.bytes.len();
+        for (&ms, &value) in times.iter().zip(values) {
+            push_point_begin(&mut out.bytes, ms);
+            push_value(&mut out.bytes, value);
+            out.bytes.extend_from_slice(b"\"]");
+        }
+        // The comma of the first point is where the list opens.
+        out.bytes[opened_at] = b'[';
+        out.bytes.extend_from_slice(b"]}");
+    }
+    out.close()
+}
+
+/// `[{"metric":{...},"value":[t,"v"]},...]`: one value and mask entry per row.
+pub fn vector(
+    labels: &LabelFrame,
+    ms: i64,
+    values: impl Iterator<Item = f64>,
+    mask: impl Iterator<Item = bool>,
+    limit: usize,
+) -> Vec<u8> {
+    let mut time = Vec::new();
+    push_timestamp(&mut time, ms);
+    let mut out = List::with_capacity(labels.len() * 256);
+    for (row, (value, present)) in values.zip(mask).enumerate() {
+        if !present {
+            continue;
+        }
+        if !out.item(limit) {
+            break;
+        }
+        out.open_series(labels, row, "\"value\":[");
+        out.bytes.extend_from_slice(&time);
+        out.bytes.extend_from_slice(b",\"");
+        push_value(&mut out.bytes, value);
+        out.bytes.extend_from_slice(b"\"]}");
+    }
+    out.close()
+}
+
+/// `[{"a":"b",...},...]`
+pub fn label_sets(labels: &LabelFrame, limit: usize) -> Vec<u8> {
+    let mut out = List::with_capacity(labels.len() * 256);
+    for row in 0..labels.len() {
+        if !out.item(limit) {
+            break;
+        }
+        push_labels(&mut out.bytes, labels, row);
+    }
+    out.close()
+}
+
+/// `["a",...]` by an encoder of one item.
+pub fn list<T>(items: impl Iterator<Item = T>, limit: usize, push: fn(&mut Vec<u8>, T)) -> Vec<u8> {
+    let mut out = List::with_capacity(0);
+    for item in items {
+        if !out.item(limit) {
+            break;
+        }
+        push(&mut out.bytes, item);
+    }
+    out.close()
+}
+
+fn push_labels(out: &mut Vec<u8>, labels: &LabelFrame, row: usize) {
+    out.push(b'{');
+    for (i, (name, value)) in labels.labels(row).enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        push_label(out, name);
+        out.push(b':');
+        push_label(out, value);
+    }
+    out.push(b'}');
+}
+
+/// A JSON list under construction.
+struct List {
+    bytes: Vec<u8>,
+    items: usize,
+}
+
+impl List {
+    fn with_capacity(capacity: usize) -> Self {
+        let mut bytes = Vec::with_capacity(capacity + 2);
+        bytes.push(b'[');
+        Self { bytes, items: 0 }
+    }
+
+    /// Begin an item; false when the limit (0: none) is reached.
+    fn item(&mut self, limit: usize) -> bool {
+        if limit != 0 && self.items == limit {
+            return false;
+        }
+        if self.items > 0 {
+            self.bytes.push(b',');
+        }
+        self.items += 1;
+        true
+    }
+
+    fn open_series(&mut self, labels: &LabelFrame, row: usize, samples: &str) {
+        self.bytes.extend_from_slice(b"{\"metric\":");
+        push_labels(&mut self.bytes, labels, row);
+        self.bytes.push(b',');
+        self.bytes.extend_from_slice(samples.as_bytes());
+    }
+
+    fn close(mut self) -> Vec<u8> {
+        self.bytes.push(b']');
+        self.bytes
+    }
+}
