@@ -8,6 +8,7 @@ import typer
 
 import mimir_rw
 from mimir_rw.cli.config import config_app
+from mimir_rw.cli.promql import promql_app
 from mimir_rw.cli.query import query
 from mimir_rw.cli.status import status
 
@@ -19,6 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(config_app, name="config")
+app.add_typer(promql_app, name="promql")
 app.command()(status)
 app.command()(query)
 

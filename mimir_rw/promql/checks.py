@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from mimir_rw.model.labels import METRIC_NAME, Matcher, MatchType
+from mimir_rw._native import CompiledMatcher
+from mimir_rw.model.labels import METRIC_NAME, Matcher
 from mimir_rw.promql.ast import (
     AggregateExpr,
     AggregateOp,
@@ -22,7 +23,6 @@ from mimir_rw.promql.ast import (
 from mimir_rw.promql.errors import ParseError
 from mimir_rw.promql.functions import ValueType
 from mimir_rw.promql.quoting import quote
-from mimir_rw.promql.regex import matches_empty
 
 _SHORT_NAMES = {
     ValueType.SCALAR: "scalar",
@@ -43,11 +43,7 @@ def check_expression(expr: Expr, query: str, misplaced_matching: dict[int, Vecto
 
 def matcher_accepts_empty(matcher: Matcher) -> bool:
     """Whether a series without the label passes."""
-    if matcher.type is MatchType.EQUAL:
-        return not matcher.value
-    if matcher.type is MatchType.NOT_EQUAL:
-        return bool(matcher.value)
-    return matches_empty(matcher.value) == (matcher.type is MatchType.REGEX)
+    return CompiledMatcher(*matcher.as_tuple()).matches("")
 
 
 class _Checker:

@@ -1,26 +1,15 @@
-"""Duration arithmetic: `foo[max_of(5m, 2 * step())]`, `foo offset (1h / 2)`.
-
-Reading it, and later putting milliseconds in its place once the query's step and range are known.
-"""
+"""Reading duration arithmetic: `foo[max_of(5m, 2 * step())]`, `foo offset (1h / 2)`."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import replace
 
-from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql import tokens as t
 from mimir_rw.promql.ast import (
     DurationExpr,
     DurationOp,
-    Expr,
-    MatrixSelector,
     NumberLiteral,
     Span,
-    SubqueryExpr,
-    VectorSelector,
-    transform,
 )
 from mimir_rw.promql.literals import duration_in_range
 from mimir_rw.promql.reader import DEPTH_MAX, TokenReader
@@ -116,66 +105,3 @@ def _binary(reader: TokenReader, operator: Token, lhs: Duration, rhs: Duration) 
     if isinstance(rhs, NumberLiteral) and rhs.value == 0 and operator.kind in ("/", "%"):
         reader.fail("division by zero" if operator.kind == "/" else "modulo by zero", operator.span)
     return DurationExpr(DurationOp(operator.kind), lhs, rhs, span=Span(lhs.span.start, rhs.span.end))
-
-
-def resolve_durations(expr: Expr, *, step_ms: int, range_ms: int) -> Expr:
-    """The tree with every duration expression replaced by its milliseconds.
-
-    step_ms, range_ms: of the whole query; 0 in an instant query. Raises QueryFailed where a value makes no sense.
-    """
-
-    def value(duration: DurationExpr, negative_allowed: bool = False) -> int:
-        return _milliseconds(duration, step_ms / 1000, range_ms / 1000, negative_allowed)
-
-    def rewrite(node: Expr) -> Expr:
-        if isinstance(node, VectorSelector | SubqueryExpr) and node.offset_expr is not None:
-            node = replace(node, offset_ms=value(node.offset_expr, True), offset_expr=None)
-        if isinstance(node, MatrixSelector | SubqueryExpr) and node.range_expr is not None:
-            node = replace(node, range_ms=value(node.range_expr), range_expr=None)
-        if isinstance(node, SubqueryExpr) and node.step_expr is not None:
-            node = replace(node, step_ms=value(node.step_expr), step_expr=None)
-        return node
-
-    return transform(expr, rewrite)
-
-
-def _milliseconds(duration: DurationExpr, step: float, query_range: float, negative_allowed: bool) -> int:
-    where = f"{duration.span.start}:{duration.span.end}"
-    try:
-        seconds = _seconds(duration, step, query_range)
-    except (OverflowError, ValueError):
-        seconds = math.nan
-    if not math.isfinite(seconds):
-        raise QueryFailed(f"{where}: duration is NaN or infinite")
-    if seconds <= 0 and not negative_allowed:
-        raise QueryFailed(f"{where}: duration must be greater than 0")
-    if not duration_in_range(seconds):
-        raise QueryFailed(f"{where}: duration is out of range")
-    return int(seconds * 1000)
-
-
-def _seconds(node: Duration, step: float, query_range: float) -> float:
-    if isinstance(node, NumberLiteral):
-        return node.value
-    if node.op is DurationOp.STEP:
-        return step
-    if node.op is DurationOp.RANGE:
-        return query_range
-    lhs = 0.0 if node.lhs is None else _seconds(node.lhs, step, query_range)
-    rhs = 0.0 if node.rhs is None else _seconds(node.rhs, step, query_range)
-    if node.op in (DurationOp.DIV, DurationOp.MOD) and rhs == 0:
-        problem = "division by zero" if node.op is DurationOp.DIV else "modulo by zero"
-        raise QueryFailed(f"{node.span.start}:{node.span.end}: {problem}")
-    return _ARITHMETIC[node.op](lhs, rhs)
-
-
-_ARITHMETIC: dict[DurationOp, Callable[[float, float], float]] = {
-    DurationOp.ADD: lambda lhs, rhs: lhs + rhs,
-    DurationOp.SUB: lambda lhs, rhs: lhs - rhs,
-    DurationOp.MUL: lambda lhs, rhs: lhs * rhs,
-    DurationOp.DIV: lambda lhs, rhs: lhs / rhs,
-    DurationOp.MOD: math.fmod,
-    DurationOp.POW: math.pow,
-    DurationOp.MIN_OF: min,
-    DurationOp.MAX_OF: max,
-}

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
+from mimir_rw._native import CompiledMatcher, RegexError
 from mimir_rw.model.labels import METRIC_NAME, Matcher, MatchType
 from mimir_rw.promql import ast
 from mimir_rw.promql import tokens as t
@@ -24,7 +25,6 @@ from mimir_rw.promql.functions import FUNCTIONS, Function, ValueType
 from mimir_rw.promql.literals import format_float, seconds_to_ms
 from mimir_rw.promql.quoting import quote, unquote
 from mimir_rw.promql.reader import DEPTH_MAX, TokenReader
-from mimir_rw.promql.regex import regex_problem
 from mimir_rw.promql.tokens import Token
 
 
@@ -401,9 +401,10 @@ class _Parser(TokenReader):
             self.fail("label matcher is not valid UTF-8", span)
         matcher = Matcher(kind, name, value)
         if kind in (MatchType.REGEX, MatchType.NOT_REGEX):
-            problem = regex_problem(value)
-            if problem:
-                self.fail(problem, span)
+            try:
+                CompiledMatcher(*matcher.as_tuple())
+            except RegexError as error:
+                self.fail(str(error), span)
         return matcher
 
     # -- what can follow an operand --
