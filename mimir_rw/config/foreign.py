@@ -227,13 +227,15 @@ FOREIGN: tuple[Foreign, ...] = (
     _row(
         Verdict.UNBUILT,
         "blocks_storage.s3 blocks_storage.gcs blocks_storage.azure blocks_storage.swift blocks_storage.storage_prefix "
-        "common blocks_storage.tsdb.ship_* blocks_storage.tsdb.head_compaction_* "
+        "blocks_storage.filesystem common blocks_storage.tsdb.block_ranges_period blocks_storage.tsdb.retention_period "
+        "blocks_storage.tsdb.ship_* blocks_storage.tsdb.head_compaction_* "
         "blocks_storage.tsdb.flush_blocks_on_shutdown blocks_storage.tsdb.close_idle_tsdb_timeout "
         "blocks_storage.tsdb.bigger_out_of_order_* blocks_storage.tsdb.early_head_compaction_* "
         "blocks_storage.tsdb.timely_head_compaction_enabled limits.s3_sse_* limits.out_of_order_blocks_* "
         "querier.query_store_after limits.query_ingesters_within",
         "blocks-storage.s3.* blocks-storage.gcs.* blocks-storage.azure.* blocks-storage.swift.* "
-        "blocks-storage.storage-prefix common.* blocks-storage.tsdb.ship-* blocks-storage.tsdb.head-compaction-* "
+        "blocks-storage.storage-prefix blocks-storage.filesystem.* common.* "
+        "blocks-storage.tsdb.block-ranges-period blocks-storage.tsdb.retention-period blocks-storage.tsdb.ship-* blocks-storage.tsdb.head-compaction-* "
         "blocks-storage.tsdb.flush-blocks-on-shutdown blocks-storage.tsdb.close-idle-tsdb-timeout "
         "blocks-storage.tsdb.bigger-out-of-order-* blocks-storage.tsdb.early-head-compaction-* "
         "blocks-storage.tsdb.timely-head-compaction-enabled ingester.out-of-order-blocks-* "
@@ -258,7 +260,8 @@ FOREIGN: tuple[Foreign, ...] = (
         "limits.active_series_* ingester.active_series_* ingester.tsdb_config_update_period "
         "limits.separate_metrics_group_label limits.cost_attribution_* limits.max_cost_attribution_* "
         "cost_attribution_* ingester.read_path_* ingester.*_circuit_breaker ingester.*_reactive_limiter "
-        "ingester.rejection_prioritizer api.skip_label_* limits.max_estimated_fetched_chunks_* "
+        "ingester.rejection_prioritizer ingester.error_sample_rate "
+        "ingester.ignore_series_limit_for_metric_names api.skip_label_* limits.max_estimated_fetched_chunks_* "
         "limits.max_fetched_chunk* limits.label_value_length_over_limit_strategy",
         "distributor.ha-tracker.* distributor.max-otlp-request-size distributor.max-influx-request-size "
         "distributor.influx-endpoint-enabled distributor.otel-* distributor.metric-relabeling-enabled "
@@ -266,7 +269,8 @@ FOREIGN: tuple[Foreign, ...] = (
         "ingester.native-histograms-* distributor.max-exemplars-per-series-per-request ingester.ignore-ooo-exemplars "
         "ingester.active-series-* ingester.tsdb-config-update-period validation.separate-metrics-group-label "
         "validation.*cost-attribution-* cost-attribution.* ingester.read-path-* ingester.*-circuit-breaker.* "
-        "ingester.*-reactive-limiter.* ingester.rejection-prioritizer.* api.skip-label-* "
+        "ingester.*-reactive-limiter.* ingester.rejection-prioritizer.* ingester.error-sample-rate "
+        "ingester.ignore-series-limit-for-metric-names api.skip-label-* "
         "querier.max-estimated-fetched-chunks-* querier.max-fetched-chunk* "
         "validation.label-value-length-over-limit-strategy",
         "a part of ingestion, validation or query limits that comes later",

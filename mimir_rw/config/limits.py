@@ -130,7 +130,7 @@ class TenantLimits:
     max_global_exemplars_per_user: int = integer(
         100_000,
         flag="ingester.max-global-exemplars-per-user",
-        help="Exemplars kept in memory for a tenant over the whole cluster. 0 means that exemplars are not stored.",
+        help="Exemplars kept in memory for a tenant over the whole cluster, once they are stored at all; 0 for none.",
         category=EXPERIMENTAL,
         departure=Departure("0", "exemplars are there without a setting; the bound keeps their memory small"),
     )

@@ -262,18 +262,6 @@ class IngesterConfig:
         low="100ms",
     )
     instance_limits: IngesterInstanceLimits = section(IngesterInstanceLimits)
-    ignore_series_limit_for_metric_names: tuple[str, ...] = names(
-        (),
-        flag="ingester.ignore-series-limit-for-metric-names",
-        help="Metric names to which max_global_series_per_metric does not apply.",
-        category=ADVANCED,
-    )
-    error_sample_rate: int = integer(
-        10,
-        flag="ingester.error-sample-rate",
-        help="Log one in this many errors of each kind caused by senders. 0 logs all.",
-        category=ADVANCED,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,20 +313,9 @@ class FrontendConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class FilesystemConfig:
-    dir: str = text("blocks", flag=".dir", help="Directory that serves as the bucket.")
-
-
-@dataclass(frozen=True, slots=True)
 class TsdbConfig:
     dir: str = text(
         "./tsdb/", flag=".dir", help="Directory of the write-ahead logs and local blocks; one directory per tenant."
-    )
-    block_ranges_period: int = duration(
-        "2h", flag=".block-ranges-period", help="Time range of a block.", category=EXPERIMENTAL, low="1m"
-    )
-    retention_period: int = duration(
-        "13h", flag=".retention-period", help="How long blocks stay on local disk after they were uploaded.", low="0s"
     )
     wal_compression_enabled: bool = switch(
         False, flag=".wal-compression-enabled", help="Compress the write-ahead log.", category=ADVANCED
@@ -383,7 +360,6 @@ class BlocksStorageConfig:
         help="Kind of bucket that holds the blocks; only filesystem is available yet.",
         choices=("filesystem", "s3", "gcs", "azure", "swift"),
     )
-    filesystem: FilesystemConfig = section(FilesystemConfig, flag_prefix="blocks-storage.filesystem")
     tsdb: TsdbConfig = section(TsdbConfig, flag_prefix="blocks-storage.tsdb")
 
 

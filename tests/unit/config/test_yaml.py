@@ -85,6 +85,7 @@ def test_a_configuration_for_a_single_mimir_process_starts() -> None:
     assert loaded.config.server.http_listen_port == 9009
     assert [warning.split(" ")[1] for warning in loaded.warnings] == [
         "blocks_storage.bucket_store",
+        "blocks_storage.filesystem",
         "blocks_storage.tsdb.stripe_size",
         "compactor",
         "distributor.ring",
@@ -95,7 +96,7 @@ def test_a_configuration_for_a_single_mimir_process_starts() -> None:
         "store_gateway",
         "limits.compactor_blocks_retention_period",
     ]
-    assert loaded.warnings[2] == "m.yaml:8: compactor is not available yet and is ignored (the compactor)"
+    assert loaded.warnings[3] == "m.yaml:8: compactor is not available yet and is ignored (the compactor)"
 
 
 @pytest.mark.parametrize(
