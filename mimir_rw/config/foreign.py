@@ -235,7 +235,8 @@ FOREIGN: tuple[Foreign, ...] = (
         "querier.query_store_after limits.query_ingesters_within",
         "blocks-storage.s3.* blocks-storage.gcs.* blocks-storage.azure.* blocks-storage.swift.* "
         "blocks-storage.storage-prefix blocks-storage.filesystem.* common.* "
-        "blocks-storage.tsdb.block-ranges-period blocks-storage.tsdb.retention-period blocks-storage.tsdb.ship-* blocks-storage.tsdb.head-compaction-* "
+        "blocks-storage.tsdb.block-ranges-period blocks-storage.tsdb.retention-period "
+        "blocks-storage.tsdb.ship-* blocks-storage.tsdb.head-compaction-* "
         "blocks-storage.tsdb.flush-blocks-on-shutdown blocks-storage.tsdb.close-idle-tsdb-timeout "
         "blocks-storage.tsdb.bigger-out-of-order-* blocks-storage.tsdb.early-head-compaction-* "
         "blocks-storage.tsdb.timely-head-compaction-enabled ingester.out-of-order-blocks-* "
