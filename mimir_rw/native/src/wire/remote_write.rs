@@ -15,7 +15,7 @@ use super::known::{KnownSeries, LabelLimits, generation};
 use super::metadata::read_metadata;
 use super::proto::{Malformed, Result as ProtoResult};
 use super::scan::Scan;
-use super::series::{SeriesHasher, TokenHasher, canonical_labels, write_label};
+use super::series::{SeriesHasher, TokenBatch, TokenHasher, canonical_labels, write_label};
 use super::validate::{LabelSet, adjust, show_series};
 use crate::batch::WriteBatch;
 
@@ -245,32 +245,31 @@ fn admit(
     context: &Context<'_>,
 ) -> ProtoResult<Vec<u32>> {
     let limits = &context.limits.labels;
-    let tokens = TokenHasher::new(context.tenant);
+    let mut tokens = TokenBatch::new(TokenHasher::new(context.tenant));
     let mut set = LabelSet::default();
-    let mut canonical = Vec::new();
     let mut refused = Vec::new();
     for &missed_row in missed {
         let row = missed_row as usize;
         let (start, len) = push.batch.label_range[row];
-        let sent = start as usize..start as usize + len as usize;
-        set.read(buf, sent.start, sent.end, limits)?;
+        let end = start as usize + len as usize;
+        set.read(buf, start as usize, end, limits)?;
         if let Err(fault) = set.check(buf, limits) {
             let count = samples_of(&push.batch, row) + histograms_of(histograms, missed_row);
             push.reject(row, fault.id(), count, || set.explain(buf, limits, fault));
             refused.push(missed_row);
             continue;
         }
-        push.batch.token[row] = tokens.token(set.iter(buf));
-        canonical.clear();
-        set.iter(buf)
-            .for_each(|(name, value)| write_label(&mut canonical, name, value));
-        if canonical != buf[sent] {
-            push.batch.hash[row] = context.hasher.hash(&canonical);
+        tokens.add(missed_row, set.iter(buf), &mut push.batch.token);
+        if !set.is_canonical() {
+            let from = appended.len();
+            set.iter(buf)
+                .for_each(|(name, value)| write_label(appended, name, value));
+            push.batch.hash[row] = context.hasher.hash(&appended[from..]);
             push.batch.label_range[row] =
-                ((buf.len() + appended.len()) as u32, canonical.len() as u32);
-            appended.extend_from_slice(&canonical);
+                ((buf.len() + from) as u32, (appended.len() - from) as u32);
         }
     }
+    tokens.finish(&mut push.batch.token);
     Ok(refused)
 }
 

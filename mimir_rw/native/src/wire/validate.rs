@@ -51,6 +51,9 @@ pub struct LabelSet {
     labels: Vec<LabelSpan>,
     /// Labels with a value, also those beyond what `labels` holds.
     count: usize,
+    /// No two names are equal.
+    distinct: bool,
+    canonical: bool,
 }
 
 impl LabelSet {
@@ -66,6 +69,8 @@ impl LabelSet {
         let kept_max = limits.label_names_max.max(limits.info_label_names_max);
         self.labels.clear();
         self.count = 0;
+        let mut canonical_bytes = 0;
+        let mut name_is_first = true;
         let mut reader = Reader::within(buf, start, end);
         while let Some((number, wire)) = reader.field()? {
             if (number, wire) != (1, Wire::Bytes) {
@@ -76,15 +81,26 @@ impl LabelSet {
             let label = read_label(buf, from, to)?;
             if label.has_value() {
                 self.count += 1;
+                canonical_bytes += label.canonical_bytes();
+                name_is_first &= label.name_is_first();
                 if self.count <= kept_max || label.name(buf) == METRIC_NAME {
                     self.labels.push(label);
                 }
             }
         }
-        if !self.labels.is_sorted_by(|a, b| a.name(buf) <= b.name(buf)) {
+        self.distinct = self.labels.is_sorted_by(|a, b| a.name(buf) < b.name(buf));
+        // Whatever else deviates from the canonical encoding (a label without value, a field given twice, an unknown
+        // one, a longer varint) takes bytes of its own.
+        self.canonical = self.distinct && name_is_first && canonical_bytes == end - start;
+        if !self.distinct {
             self.labels.sort_by(|a, b| a.name(buf).cmp(b.name(buf)));
         }
         Ok(())
+    }
+
+    /// The bytes that `read` read are the canonical encoding of the labels.
+    pub fn is_canonical(&self) -> bool {
+        self.canonical
     }
 
     pub fn iter<'a>(
@@ -126,7 +142,7 @@ impl LabelSet {
             if value.len() > limits.value_bytes_max {
                 return Err(Fault::ValueTooLong(i));
             }
-            if last == Some(name) {
+            if !self.distinct && last == Some(name) {
                 return Err(Fault::Duplicate(i));
             }
             last = Some(name);
@@ -229,21 +245,40 @@ pub fn cut(bytes: &[u8]) -> String {
 }
 
 fn valid_metric_name(name: &[u8], utf8: bool) -> bool {
-    valid_name(name, utf8, |b| {
-        b.is_ascii_alphanumeric() || b == b'_' || b == b':'
-    })
+    valid_name(name, utf8, METRIC)
 }
 
 fn valid_label_name(name: &[u8], utf8: bool) -> bool {
-    valid_name(name, utf8, |b| b.is_ascii_alphanumeric() || b == b'_')
+    valid_name(name, utf8, LABEL)
 }
 
-fn valid_name(name: &[u8], utf8: bool, legacy: impl Fn(u8) -> bool) -> bool {
+const METRIC: u8 = 1;
+const LABEL: u8 = 2;
+/// For each byte, of which kinds of legacy names it may be part.
+static NAME_BYTES: [u8; 256] = name_bytes();
+
+const fn name_bytes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        if (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'_' {
+            table[byte] = METRIC | LABEL;
+        }
+        byte += 1;
+    }
+    table[b':' as usize] = METRIC;
+    table
+}
+
+fn valid_name(name: &[u8], utf8: bool, kind: u8) -> bool {
     let Some(first) = name.first() else {
         return false;
     };
     if utf8 {
         return name.is_ascii() || std::str::from_utf8(name).is_ok();
     }
-    !first.is_ascii_digit() && name.iter().all(|&b| legacy(b))
+    let kinds = name
+        .iter()
+        .fold(kind, |kinds, &b| kinds & NAME_BYTES[usize::from(b)]);
+    !first.is_ascii_digit() && kinds != 0
 }
