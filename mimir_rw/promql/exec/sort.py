@@ -20,7 +20,7 @@ def sort_by_value(ev: Evaluation, node: Call) -> Vector:
     """NaN last in both directions; equal values keep their order."""
     vector = ev.vector(node.args[0])
     if not ev.bounds.is_instant:
-        ev.annotations.warn(_INEFFECTIVE, node.args[0].span)
+        ev.annotations.warn(_INEFFECTIVE, node.span)
         return vector
     return vector.take(value_order(vector.values[:, 0], descending=node.func.name == "sort_desc"))
 
@@ -33,7 +33,7 @@ def sort_by_label(ev: Evaluation, node: Call) -> Vector:
     """Natural order of each label in turn, then of the whole label set; desc is that order reversed."""
     vector = ev.vector(node.args[0])
     if not ev.bounds.is_instant:
-        ev.annotations.warn(_INEFFECTIVE, node.args[0].span)
+        ev.annotations.warn(_INEFFECTIVE, node.span)
         return vector
     names = [ev.string(arg) for arg in node.args[1:]]
     rank_by_labels = np.empty(len(vector.labels), dtype=np.int64)
