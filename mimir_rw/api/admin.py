@@ -62,13 +62,11 @@ class AdminApi:
         self._stylesheet = pages.stylesheet()
 
     async def index(self, call: Call) -> Answer:
-        parts = [pages.text(f"Version {__version__}. Pages and operations of this process:")]
+        parts = [pages.text(f"mimir-rw {__version__}. Pages of this process:")]
         for component in dict.fromkeys(link.component for link in self._links):
-            parts.append(pages.heading(component.capitalize()))
-            parts.append(
-                pages.items(pages.link(link.path, link.title) for link in self._links if link.component == component)
-            )
-        return pages.page("mimir-rw", *parts, root=self._root)
+            titles = [pages.link(link.path, link.title) for link in self._links if link.component == component]
+            parts += [pages.heading(component.capitalize()), pages.items(titles)]
+        return pages.page("Overview", *parts, root=self._root)
 
     async def stylesheet(self, call: Call) -> Answer:
         headers = ((b"cache-control", b"public, max-age=3600"), (b"x-content-type-options", b"nosniff"))

@@ -1,0 +1,1 @@
+"""Answers PromQL from what ingesters hold."""
