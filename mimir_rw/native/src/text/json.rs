@@ -1,6 +1,7 @@
 //! Label sets, vectors and matrices as JSON.
 
 use crate::labels::LabelFrame;
+use crate::labels::frame::Column;
 use crate::windows::SampleColumns;
 use crate::windows::matrix::MatrixIn;
 
@@ -20,6 +21,7 @@ pub struct Steps {
 /// `[{"metric":{...},"values":[[t,"v"],...]},...]`
 pub fn matrix(labels: &LabelFrame, steps: Steps, samples: &MatrixIn<'_>, limit: usize) -> Vec<u8> {
     let times = StepTimes::new(steps, samples.cols);
+    let sets = LabelSets::new(labels);
     let mut out = List::with_capacity(samples.values.len() * POINT_BYTES + labels.len() * 256);
     for row in 0..labels.len() {
         let (values, mask) = samples.row(row);
@@ -29,7 +31,7 @@ pub fn matrix(labels: &LabelFrame, steps: Steps, samples: &MatrixIn<'_>, limit: 
         if !out.item(limit) {
             break;
         }
-        out.open_series(labels, row, "\"values\":[");
+        sets.push_series(&mut out.bytes, row, "\"values\":[");
         for (step, (&value, &present)) in values.iter().zip(mask).enumerate().skip(first) {
             if present {
                 let begin = times.point(step);
@@ -78,6 +80,7 @@ fn push_point_begin(out: &mut Vec<u8>, ms: i64) {
 
 /// The same of samples at their own times.
 pub fn range_samples(labels: &LabelFrame, columns: &SampleColumns, limit: usize) -> Vec<u8> {
+    let sets = LabelSets::new(labels);
     let mut out = List::with_capacity(labels.len() * 256);
     for row in 0..labels.len() {
         let (times, values) = columns.row(row);
@@ -87,7 +90,7 @@ pub fn range_samples(labels: &LabelFrame, columns: &SampleColumns, limit: usize)
         if !out.item(limit) {
             break;
         }
-        out.open_series(labels, row, "\"values\":");
+        sets.push_series(&mut out.bytes, row, "\"values\":");
         let opened_at = out.bytes.len();
         for (&ms, &value) in times.iter().zip(values) {
             push_point_begin(&mut out.bytes, ms);
@@ -111,6 +114,7 @@ pub fn vector(
 ) -> Vec<u8> {
     let mut time = Vec::new();
     push_timestamp(&mut time, ms);
+    let sets = LabelSets::new(labels);
     let mut out = List::with_capacity(labels.len() * 256);
     for (row, (value, present)) in values.zip(mask).enumerate() {
         if !present {
@@ -119,7 +123,7 @@ pub fn vector(
         if !out.item(limit) {
             break;
         }
-        out.open_series(labels, row, "\"value\":[");
+        sets.push_series(&mut out.bytes, row, "\"value\":[");
         out.bytes.extend_from_slice(&time);
         out.bytes.extend_from_slice(b",\"");
         push_value(&mut out.bytes, value);
@@ -130,12 +134,13 @@ pub fn vector(
 
 /// `[{"a":"b",...},...]`
 pub fn label_sets(labels: &LabelFrame, limit: usize) -> Vec<u8> {
+    let sets = LabelSets::new(labels);
     let mut out = List::with_capacity(labels.len() * 256);
     for row in 0..labels.len() {
         if !out.item(limit) {
             break;
         }
-        push_labels(&mut out.bytes, labels, row);
+        sets.push(&mut out.bytes, row);
     }
     out.close()
 }
@@ -152,17 +157,48 @@ pub fn list<T>(items: impl Iterator<Item = T>, limit: usize, push: fn(&mut Vec<u
     out.close()
 }
 
-fn push_labels(out: &mut Vec<u8>, labels: &LabelFrame, row: usize) {
-    out.push(b'{');
-    for (i, (name, value)) in labels.labels(row).enumerate() {
-        if i > 0 {
-            out.push(b',');
+/// Writes the label sets of a frame, names escaped once.
+struct LabelSets<'a> {
+    /// `,"name":` and the column.
+    columns: Vec<(Vec<u8>, &'a Column)>,
+}
+
+impl<'a> LabelSets<'a> {
+    fn new(labels: &'a LabelFrame) -> Self {
+        let columns = labels.columns().iter().map(|column| {
+            let mut begin = vec![b','];
+            push_label(&mut begin, &column.name);
+            begin.push(b':');
+            (begin, column)
+        });
+        Self {
+            columns: columns.collect(),
         }
-        push_label(out, name);
-        out.push(b':');
-        push_label(out, value);
     }
-    out.push(b'}');
+
+    fn push(&self, out: &mut Vec<u8>, row: usize) {
+        let opened_at = out.len();
+        for (begin, column) in &self.columns {
+            if let Some(value) = column.value(row) {
+                out.extend_from_slice(begin);
+                push_label(out, value);
+            }
+        }
+        // The comma of the first label is where the object opens.
+        match out.get_mut(opened_at) {
+            Some(comma) => *comma = b'{',
+            None => out.push(b'{'),
+        }
+        out.push(b'}');
+    }
+
+    /// `{"metric":{...},` and how the samples begin.
+    fn push_series(&self, out: &mut Vec<u8>, row: usize, samples: &str) {
+        out.extend_from_slice(b"{\"metric\":");
+        self.push(out, row);
+        out.push(b',');
+        out.extend_from_slice(samples.as_bytes());
+    }
 }
 
 /// A JSON list under construction.
@@ -188,13 +224,6 @@ impl List {
         }
         self.items += 1;
         true
-    }
-
-    fn open_series(&mut self, labels: &LabelFrame, row: usize, samples: &str) {
-        self.bytes.extend_from_slice(b"{\"metric\":");
-        push_labels(&mut self.bytes, labels, row);
-        self.bytes.push(b',');
-        self.bytes.extend_from_slice(samples.as_bytes());
     }
 
     fn close(mut self) -> Vec<u8> {

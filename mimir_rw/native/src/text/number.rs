@@ -67,8 +67,8 @@ fn push_plain(out: &mut Vec<u8>, value: f64) -> bool {
         }
         push_u64(out, abs as u64);
     } else if (1e-5..1e15).contains(&abs) {
-        // In this range, and not whole, ryu writes neither an exponent nor a useless zero.
-        out.extend_from_slice(ryu::Buffer::new().format_finite(value).as_bytes());
+        // In this range, and not whole, zmij writes neither an exponent nor a useless zero.
+        out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
     } else if value.is_nan() {
         out.extend_from_slice(b"NaN");
     } else if value.is_infinite() {
@@ -118,11 +118,11 @@ fn push_scientific(out: &mut Vec<u8>, digits: &[u8], exponent: i32) {
 
 /// Digits without zeros at either end, and how many of them stand before the decimal point (negative: zeros after it).
 fn shortest(value: f64) -> (Vec<u8>, i32) {
-    let mut buffer = ryu::Buffer::new();
+    let mut buffer = zmij::Buffer::new();
     let text = buffer.format_finite(value);
     let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let exponent: i32 = exponent.parse().expect("ryu writes a number after the e");
+    let exponent: i32 = exponent.parse().expect("zmij writes a number after the e");
     let all = [whole.as_bytes(), fraction.as_bytes()].concat();
     let zeros = all.iter().take_while(|&&digit| digit == b'0').count();
     let end = all
