@@ -79,27 +79,32 @@ class EndpointSpec:
     """Is the handler cancelled when the client goes away? It must leave the reading of the body to the endpoint."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    inflight: Gauge
+    request_bytes: Histogram
+    response_bytes: Histogram
+
+
 class Endpoint:
     """One (path, method)."""
 
-    __slots__ = ("_around", "_durations", "_handler", "_inflight", "_method", "_request", "_response", "_spec")
+    __slots__ = ("_around", "_counts", "_durations", "_handler", "_method", "_spec")
 
     def __init__(self, *, spec: EndpointSpec, method: str, handler: Handler, around: Surroundings) -> None:
         self._spec = spec
         self._method = method
         self._handler = handler
         self._around = around
-        metrics = around.metrics
-        self._inflight = metrics.inflight.labels(method, spec.route)
-        self._request = metrics.request_bytes.labels(method, spec.route)
-        self._response = metrics.response_bytes.labels(method, spec.route)
+        self._counts: _Counts | None = None
         self._durations: dict[int, Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         around = self._around
         started = around.clock.monotonic()
         call = Call(scope, receive, around.read_seconds_max)
-        self._inflight.value += 1
+        counts = self._counts or self._first_call()
+        counts.inflight.value += 1
         around.traffic.inflight += self._spec.gated
         status = CLIENT_CLOSED
         try:
@@ -110,13 +115,23 @@ class Endpoint:
             if self._spec.gzip:
                 await self._compress(call, answer)
             await self._send(call, answer, send)
-            self._response.observe(len(answer.body))
+            counts.response_bytes.observe(len(answer.body))
         finally:
-            self._inflight.value -= 1
+            counts.inflight.value -= 1
             if self._spec.gated:
                 around.traffic.left()
-            self._request.observe(call.body_bytes)
+            counts.request_bytes.observe(call.body_bytes)
             self._duration(status).observe(around.clock.monotonic() - started)
+
+    def _first_call(self) -> _Counts:
+        """Metrics of a route appear with its first request: most pairs of route and method never see one."""
+        metrics, labels = self._around.metrics, (self._method, self._spec.route)
+        self._counts = _Counts(
+            metrics.inflight.labels(*labels),
+            metrics.request_bytes.labels(*labels),
+            metrics.response_bytes.labels(*labels),
+        )
+        return self._counts
 
     async def _answer(self, call: Call) -> Answer:
         """The handler's answer, or the one for what it raised."""
