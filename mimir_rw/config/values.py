@@ -102,12 +102,15 @@ def parse_integer(text: str) -> int:
 
 
 def parse_number(text: str) -> float:
-    folded = text.lower().lstrip("+.")
-    if folded in ("inf", "-inf", "-.inf"):
-        return -math.inf if folded.startswith("-") else math.inf
+    """A finite float."""
+    value = math.nan
     if _FLOAT.fullmatch(text):
-        return float(text)
-    return float(parse_integer(text))
+        value = float(text)
+    elif _INTEGER.fullmatch(text):
+        value = float(parse_integer(text))
+    if not math.isfinite(value):
+        raise ValueError("not a number")
+    return value
 
 
 def format_number(value: float) -> str:

@@ -67,7 +67,7 @@ def test_later_files_overlay_earlier_ones_key_by_key() -> None:
     [
         ("overides: {}", 'a.yaml:1: overides: unknown key, the nearest known key is "overrides"'),
         ("overrides:\n  a:\n    ingestion_rat: 1", "a.yaml:3: overrides.a.ingestion_rat: unknown key, the nearest kn"),
-        ("overrides:\n  a: {ingestion_rate: x}", 'a.yaml:2: overrides.a.ingestion_rate: "x" is not a whole number'),
+        ("overrides:\n  a: {ingestion_rate: x}", 'a.yaml:2: overrides.a.ingestion_rate: "x" is not a number'),
         ("overrides: {a/b: {}}", 'a.yaml:1: overrides: "a/b" is not a tenant'),
         ("overrides: {a: 5}", "a.yaml:1: overrides.a: must be a section of further keys"),
         ("overrides: {a: {ingestion_burst_factor: 0.1}}", "a.yaml:1: overrides.a.ingestion_burst_factor: must be 0"),

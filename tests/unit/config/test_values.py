@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 
 import pytest
 from hypothesis import given
@@ -61,10 +60,16 @@ def test_bad_integers(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("1", 1.0), ("0.5", 0.5), ("1e3", 1000.0), (".inf", math.inf), ("-inf", -math.inf)]
+    ("text", "value"), [("1", 1.0), ("0.5", 0.5), ("1e3", 1000.0), (".5", 0.5), ("-2.", -2.0), ("0x10", 16.0)]
 )
 def test_numbers(text: str, value: float) -> None:
     assert values.parse_number(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "x", "1x", "nan", ".inf", "1__0", "--1", "1e999"])
+def test_bad_numbers(text: str) -> None:
+    with pytest.raises(ValueError, match=r"number"):
+        values.parse_number(text)
 
 
 @given(st.text())
