@@ -34,7 +34,7 @@ def position(query: str, offset: int) -> str:
     if not 0 <= offset <= len(query):
         return "invalid position"
     line_start = query.rfind("\n", 0, offset) + 1
-    column = len(query[line_start:offset].encode("utf-8", "surrogateescape")) + 1
+    column = len(query[line_start:offset].encode("utf-8", "replace")) + 1
     return f"{query.count(chr(10), 0, offset) + 1}:{column}"
 
 

@@ -133,7 +133,12 @@ def _extension(node: VectorSelector) -> str:
 
 
 def _offset(offset_ms: int, expr: DurationExpr | None) -> str:
-    return f" offset {_duration(offset_ms, expr)}" if offset_ms or expr is not None else ""
+    if not offset_ms and expr is None:
+        return ""
+    text = _duration(offset_ms, expr)
+    binary = expr is not None and expr.lhs is not None and expr.op not in (DurationOp.MIN_OF, DurationOp.MAX_OF)
+    # Only what begins with a parenthesis is read as a whole after `offset`.
+    return f" offset {text}" if text.startswith("(") or not binary else f" offset ({text})"
 
 
 def _duration(ms: int, expr: DurationExpr | None) -> str:

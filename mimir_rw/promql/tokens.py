@@ -72,5 +72,5 @@ def describe(token: Token) -> str:
         return f"<op:{text}>"
     if kind in AGGREGATORS:
         return f"<aggr:{text}>"
-    shown = quote(text[:10]) + "..." if len(text.encode("utf-8", "surrogateescape")) > 10 else quote(text)
+    shown = quote(text[:10]) + "..." if len(text.encode("utf-8", "replace")) > 10 else quote(text)
     return f"{kind} {shown}" if kind in _CLASSES else shown

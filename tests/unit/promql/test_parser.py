@@ -196,6 +196,19 @@ def test_bombs_end_in_a_parse_error(text: str) -> None:
     assert len(caught.value.message) < 300_000
 
 
+@pytest.mark.parametrize("text", ["foo[0.0001]", "foo[5m:0.0009]", "foo[-1s]"])
+def test_ranges_and_steps_have_a_millisecond_at_least(text: str) -> None:
+    with pytest.raises(ParseError) as caught:
+        parse_expression(text)
+    assert caught.value.message == "duration must be greater than 0"
+
+
+def test_text_that_is_not_utf8_has_a_position() -> None:
+    with pytest.raises(ParseError) as caught:
+        parse_expression("# \udcff \ud800\n \udcff")
+    assert str(caught.value) == r"2:2: parse error: unexpected character: '\xff'"
+
+
 def test_nesting_up_to_the_bound_is_fine() -> None:
     levels = NESTING_MAX - 1
     parse_expression("(" * levels + "1" + ")" * levels)

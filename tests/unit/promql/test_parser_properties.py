@@ -175,3 +175,9 @@ def test_reading_stops_where_the_text_is_wrong() -> None:
     lexer = Lexer("(" * 1_000_000)
     lexer.read(256)
     assert len(lexer.tokens) == 256
+
+
+def test_an_offset_of_several_terms_is_printed_in_parentheses() -> None:
+    expr = parse_expression("foo offset --5 - 1")
+    assert format_expr(expr) == "foo offset (5 - 1)"
+    assert format_expr(parse_expression("foo offset (5 - 1) * 2")) == "foo offset (5 - 1) * 2"
