@@ -103,7 +103,7 @@ fn decode_remote_write(
     };
     let push = py.detach(|| remote_write::decode(&body, &context))?;
     Ok(DecodedPush {
-        newest_ms: push.batch.ts.iter().copied().max(),
+        newest_ms: push.newest_ms,
         rejections: push
             .rejections
             .into_iter()

@@ -67,6 +67,8 @@ pub struct Push {
     pub samples_received: u64,
     pub metadata_received: u64,
     pub exemplars_dropped: u64,
+    /// Newest time of the valid samples.
+    pub newest_ms: Option<i64>,
 }
 
 impl Push {
@@ -164,6 +166,7 @@ pub fn decode_message(buf: Vec<u8>, context: &Context<'_>) -> Result<Push, Decod
     if !refused.is_empty() || !histograms.is_empty() || !all_in_time {
         settle(&mut push, &refused, &histograms, in_time, context.limits);
     }
+    push.newest_ms = push.batch.ts.iter().copied().max();
     push.rejections.sort_by_key(|rejection| rejection.row);
     Ok(push)
 }

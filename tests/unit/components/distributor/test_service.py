@@ -72,6 +72,7 @@ async def bed(
     tenant_limits: TenantLimits | None = None,
     instance: DistributorInstanceLimits | None = None,
     config: DistributorConfig | None = None,
+    offload: InlineOffload | None = None,
     **more: Any,
 ) -> AsyncIterator[Bed]:
     metrics, clock, ingester = Metrics(), FakeClock(), FakeIngester()
@@ -81,7 +82,7 @@ async def bed(
         limits=Limits(defaults=tenant_limits or TenantLimits()),
         instance_limits=instance_limits,
         ingester=ingester,  # type: ignore[arg-type]
-        offload=InlineOffload(),
+        offload=offload or InlineOffload(),
         clock=clock,
         metrics=metrics,
         discarded_samples=metrics.counters("cortex_discarded_samples_total", "", ("reason", "user")),
@@ -117,6 +118,23 @@ async def test_a_push_reaches_the_ingester_and_is_counted() -> None:
             ("cortex_distributor_inflight_push_requests_bytes", 0),
         ]:
             assert b.metric(line) == value, line
+
+
+async def test_large_bodies_are_decoded_off_the_loop_small_ones_on_it() -> None:
+    class CountingOffload(InlineOffload):
+        calls = 0
+
+        async def run(self, fn: Callable[..., Any], *args: Any) -> Any:
+            self.calls += 1
+            return fn(*args)
+
+    offload = CountingOffload()
+    async with bed(offload=offload) as b:
+        await b.push(up())
+        assert offload.calls == 0
+        await b.push(*(up(n=str(n)) for n in range(3000)))
+        assert offload.calls == 1
+        assert len(b.ingester.rows()) == 3001
 
 
 async def test_bad_rows_are_named_and_the_others_stored() -> None:
