@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
+from mimir_rw.app.modules import components_of
 from mimir_rw.config.errors import ConfigError
 from mimir_rw.config.load import load, read_bytes
+from mimir_rw.config.runtime_config import read_settings
 
 config_app = typer.Typer(help="Check configuration files.", no_args_is_help=True)
 
@@ -28,9 +30,11 @@ def check(
     flags = [f"-config.file={file}", f"-config.expand-env={'true' if expand_env else 'false'}"]
     try:
         loaded = load(flags, environment=os.environ, read=read_bytes)
+        components_of(loaded.config.target)
+        runtime = read_settings(loaded.config, read_bytes)
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None
-    for warning in loaded.warnings:
+    for warning in (*loaded.warnings, *(runtime.warnings if runtime is not None else ())):
         print(f"warning: {warning}", file=sys.stderr)
     print(f"{file}: ok")

@@ -51,6 +51,19 @@ def test_config_check_names_file_line_and_key(tmp_path: Path, capsys: pytest.Cap
     assert run_command(["config", "check", str(tmp_path / "none.yaml")]) == 1
 
 
+def test_config_check_looks_at_the_target_and_the_runtime_file_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, runtime = tmp_path / "m.yaml", tmp_path / "r.yaml"
+    file.write_text("target: al\n")
+    assert run_command(["config", "check", str(file)]) == 1
+    assert '"al" is not one of all' in capsys.readouterr().err
+    file.write_text(f"runtime_config: {{file: {runtime}}}\n")
+    runtime.write_text("overrides: {a: {ingestion_rat: 1}}\n")
+    assert run_command(["config", "check", str(file)]) == 1
+    assert f"{runtime}:1: overrides.a.ingestion_rat: unknown key" in capsys.readouterr().err
+
+
 def test_config_check_expands_the_environment_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "m.yaml"
     file.write_text("server: {http_listen_port: ${MIMIR_RW_TEST_PORT}}\n")

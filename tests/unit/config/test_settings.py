@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
 
+import mimir_rw
 from mimir_rw.config.limits import Limits, TenantLimits
 from mimir_rw.config.settings import Kind, build, value_at, walk
 from mimir_rw.config.tree import Config, departures
@@ -19,6 +22,16 @@ def test_every_setting_has_help_and_a_flag_or_is_yaml_only() -> None:
         assert placed.flag is None or placed.flag[0].isalnum(), placed.key
     yaml_only = {placed.key for placed in PLACED if placed.flag is None}
     assert yaml_only == {f"server.http_tls_config.{name}" for name in ("cert", "key", "client_ca")}
+
+
+def test_no_setting_is_dead() -> None:
+    """Each name is read as an attribute somewhere, except for defaults that only stand for what is to come."""
+    package = Path(mimir_rw.__file__).parent
+    tree = {package / "config" / "tree.py", package / "config" / "limits.py"}
+    source = "".join(file.read_text() for file in package.rglob("*.py") if file not in tree)
+    read = set(re.findall(r"\.([a-z_]+)\b", source))
+    unread = {placed.key for placed in PLACED if placed.path[-1] not in read}
+    assert unread == {"limits.max_global_exemplars_per_user", "memberlist.cluster_label"}
 
 
 def test_paths_and_flags_are_unique() -> None:
