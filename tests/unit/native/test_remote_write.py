@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import cramjam
 import pytest
@@ -152,6 +153,19 @@ def test_noise_is_an_error_or_a_push(noise: bytes) -> None:
         decode_remote_write(noise, tenant="t", key=bytes(32), known=known, limits=LIMITS, now_ms=0, bytes_max=1 << 20)
     except DecodeError:
         assert len(known) == 0
+
+
+def test_threads_may_share_a_known_set() -> None:
+    def message(n: int) -> bytes:
+        return b"".join(twin.series({"__name__": "up", "n": str(i * 7 % 900 + n)}, [(1, 1.0)]) for i in range(400))
+
+    expected = [seen(decode(message(n))) for n in range(20)]
+    known = KnownSeries(entries_max=500)
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            pushes = pool.map(lambda n: seen(decode(message(n), known)), range(20))
+            assert list(pushes) == expected
+    assert 0 < len(known) <= 500
 
 
 def test_over_the_bound() -> None:
