@@ -32,7 +32,7 @@ def decode(message: bytes, known: KnownSeries | None = None, bytes_max: int = 1 
         bytes(cramjam.snappy.compress_raw(message)),
         tenant="t",
         key=bytes(range(32)),
-        known=known or KnownSeries(entries_max=0),
+        known=KnownSeries(entries_max=0) if known is None else known,
         limits=LIMITS,
         now_ms=twin.FUTURE_MS,
         bytes_max=bytes_max,
@@ -125,6 +125,7 @@ def test_equals_the_protobuf_runtime_with_and_without_known_series(messages: lis
         assert cached.batch.tokens().tolist() == plain.batch.tokens().tolist()
         rows = range(plain.batch.series_count)
         assert [cached.batch.hash_bytes(i) for i in rows] == [plain.batch.hash_bytes(i) for i in rows]
+        assert len(known) > 0 or not plain.batch.series_count
 
 
 @settings(max_examples=150, deadline=None)
