@@ -64,12 +64,13 @@ def test_ten_range_queries_equal_prometheus(tmp_path: Path, keep: Callable[[Proc
     settled(ours.url + "/prometheus", int((end + 0.5) * 1000))
 
     # Prometheus 2 has windows closed on the left, Prometheus 3 and this store open ones: steps between the scrapes.
+    # It also extrapolates a counter's first seconds to zero otherwise: windows that begin after them.
     scraped = query(theirs.url, "query", query="timestamp(up)", time=end)["result"][0]["value"][1]
     last = float(scraped) - 0.5
     failures: list[tuple[str, Any]] = []
     answered = 0
     for text in QUERIES:
-        params: dict[str, str | float] = {"query": text, "start": last - 40, "end": last, "step": 2}
+        params: dict[str, str | float] = {"query": text, "start": last - 20, "end": last, "step": 1}
         a = query(ours.url + "/prometheus", "query_range", **params)["result"]
         b = query(theirs.url, "query_range", **params)["result"]
         answered += bool(b)
