@@ -22,6 +22,7 @@ from mimir_rw.promql.exec import (
     functions_range,
     functions_time,
     histogram_classic,
+    info,
     literals,
     sort,
 )
@@ -42,6 +43,7 @@ FUNCTIONS: dict[str, Callable[[Evaluation, Any], Value]] = {
     "histogram_fraction": histogram_classic.histogram_fraction,
     "histogram_quantile": histogram_classic.histogram_quantile,
     "histogram_quantiles": histogram_classic.histogram_quantiles,
+    "info": info.info,
     "label_join": functions_label.label_join,
     "label_replace": functions_label.label_replace,
     "max_of": functions_math.scalar_extreme,

@@ -13,8 +13,9 @@ from mimir_rw.promql.ast import Call
 from mimir_rw.promql.exec.evaluation import Evaluation
 from mimir_rw.promql.exec.values import FloatMatrix, Scalar, Vector, drop_names
 
-_LN2 = 0.693147180559945309417232121458176568
-_LN10 = 2.30258509299404568401799145468436421
+# 1 / ln 2 and 1 / ln 10.
+_PER_LN2 = 1.44269504088896340735992468100189214
+_PER_LN10 = 0.434294481903251827651128918916605082
 
 
 def _sgn(x: FloatMatrix) -> FloatMatrix:
@@ -22,13 +23,13 @@ def _sgn(x: FloatMatrix) -> FloatMatrix:
 
 
 def _log2(x: FloatMatrix) -> FloatMatrix:
-    """By way of the natural logarithm of the mantissa, as Go does it, so that the last digit is the same."""
+    """By way of the natural logarithm of the mantissa, as Go does it: the last digit is the same then."""
     mantissa, exponent = np.frexp(x)
-    return np.where(mantissa == 0.5, exponent - 1.0, exponent + np.log(mantissa) * (1 / _LN2))
+    return np.where(mantissa == 0.5, exponent - 1.0, exponent + np.log(mantissa) * _PER_LN2)
 
 
 def _log10(x: FloatMatrix) -> FloatMatrix:
-    return _log2(x) * (_LN2 / _LN10)
+    return np.log(x) * _PER_LN10
 
 
 ELEMENTWISE: dict[str, Callable[[FloatMatrix], FloatMatrix]] = {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mimir_rw.promql.ast import Expr
 from mimir_rw.promql.plan.constant_folding import fold_constants
 from mimir_rw.promql.plan.durations import resolve_times
+from mimir_rw.promql.plan.info_selector import complete_info_calls
 from mimir_rw.promql.plan.parens import strip_parens
 from mimir_rw.promql.plan.selects import SelectSpec, plan_selects
 from mimir_rw.promql.plan.step_invariant import hoisted_nodes
@@ -27,7 +28,7 @@ class Plan:
 
 def make_plan(query: str, expr: Expr, bounds: Bounds, defaults: TimeDefaults) -> Plan:
     """Raises BadRequest for duration arithmetic that has no result."""
-    expr = fold_constants(strip_parens(resolve_times(expr, bounds, query)))
+    expr = complete_info_calls(fold_constants(strip_parens(resolve_times(expr, bounds, query))))
     return Plan(
         query=query,
         expr=expr,

@@ -141,7 +141,7 @@ async def test_range(query: str, expected: dict[str, list[float | None]]) -> Non
         ("requests_total + on (job) group_right limit", DUPLICATES_LEFT),
         ('label_replace(requests_total, "i", "", "", "")', "vector cannot contain metrics with the same labelset"),
         ("histogram_avg(limit)", "native histogram function histogram_avg is not supported yet"),
-        ("info(limit)", "function info is not supported yet"),
+        ("start_timestamp(limit)", "function start_timestamp is not supported yet"),
         ("limit smoothed", "the smoothed modifier is not supported yet"),
         ("topk(NaN, limit)", "Parameter value is NaN"),
     ],
