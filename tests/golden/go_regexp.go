@@ -16,7 +16,9 @@ import (
 	"os"
 	"regexp"
 	"regexp/syntax"
+	"sort"
 	"strings"
+	"unicode"
 )
 
 var templates = []string{"$1|$2|$0", "${1}x$1x$$", "$n-${n}-$", "${1$1}${}$é${n"}
@@ -181,6 +183,25 @@ func main() {
 			seen[pattern] = true
 			entries = append(entries, record(rng, pattern, subjects(rng, pattern)))
 		}
+	}
+	// Every class that Go knows by name, but for scripts of several words, whose names Go 1.26 mislays.
+	var names []string
+	for name := range unicode.Categories {
+		names = append(names, name)
+	}
+	for name := range unicode.CategoryAliases {
+		names = append(names, name)
+	}
+	for name := range unicode.Scripts {
+		if !strings.Contains(name, "_") && name != "SignWriting" {
+			names = append(names, name)
+		}
+	}
+	sort.Strings(names)
+	of := []string{"a", "Z", "1", "_", " ", "é", "α世", "\u2028", "\u2029", "\u00ad"}
+	for _, name := range names {
+		entries = append(entries, record(rng, "\\p{"+name+"}", of))
+		entries = append(entries, record(rng, "(?i)[^\\p{"+name+"}]", of))
 	}
 	fmt.Println("[")
 	for i, e := range entries {

@@ -113,7 +113,8 @@ mod tests {
 
     #[test]
     fn both_forms() {
-        let cases: &[(&[(&str, &str)], &str, &str)] = &[
+        type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+        let cases: &[Case<'_>] = &[
             (&[], "{}", "{}"),
             (&[("__name__", "up")], r#"{__name__="up"}"#, "up"),
             (&[("a", "b\n")], r#"{a="b\n"}"#, r#"{a="b\n"}"#),

@@ -127,10 +127,6 @@ impl CompiledMatcher {
         })
     }
 
-    pub fn kind(&self) -> MatchType {
-        self.kind
-    }
-
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -145,28 +141,10 @@ impl CompiledMatcher {
         self.matches(b"")
     }
 
-    pub fn matches_everything(&self) -> bool {
-        matches!(self.test, Test::Any) && !self.kind.is_negated()
-    }
-
-    pub fn matches_nothing(&self) -> bool {
-        matches!(self.test, Test::Any) && self.kind.is_negated()
-            || self.literals().is_some_and(<[String]>::is_empty)
-    }
-
     /// If the matcher passes exactly a finite set of values: these, sorted, distinct. "" may be among them.
     pub fn literals(&self) -> Option<&[String]> {
         match &self.test {
             _ if self.kind.is_negated() => None,
-            Test::OneOf(sorted) | Test::Set { sorted, .. } => Some(sorted),
-            _ => None,
-        }
-    }
-
-    /// If the matcher passes everything but a finite set of values: these, sorted, distinct.
-    pub fn excluded_literals(&self) -> Option<&[String]> {
-        match &self.test {
-            _ if !self.kind.is_negated() => None,
             Test::OneOf(sorted) | Test::Set { sorted, .. } => Some(sorted),
             _ => None,
         }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, HirKind};
+use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, HirKind, Literal};
 
 const DIGIT: &[(char, char)] = &[('0', '9')];
 const SPACE: &[(char, char)] = &[('\t', '\n'), ('\x0c', '\r'), (' ', ' ')];
@@ -111,6 +111,11 @@ fn property(query: &str) -> ClassUnicode {
     let hir = regex_syntax::parse(&format!(r"\p{{{query}}}"));
     match hir.map(|hir| hir.into_kind()) {
         Ok(HirKind::Class(Class::Unicode(class))) => class,
+        // What a class of a single character becomes.
+        Ok(HirKind::Literal(Literal(utf8))) => {
+            let text = String::from_utf8_lossy(&utf8);
+            ClassUnicode::new(text.chars().map(|c| ClassUnicodeRange::new(c, c)))
+        }
         _ => ClassUnicode::empty(),
     }
 }
