@@ -13,9 +13,12 @@ from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import AggregateExpr, AggregateOp
 from mimir_rw.promql.exec.evaluation import Evaluation
 from mimir_rw.promql.exec.histogram_classic import check_quantiles
+from mimir_rw.promql.exec.memory import CELL_BYTES
 from mimir_rw.promql.exec.number_text import general, plain_decimal
 from mimir_rw.promql.exec.values import BoolMatrix, Rows, Vector, empty_vector, merge_equal_rows
 from mimir_rw.promql.quoting import quote
+
+_ROWS_BYTES_UNCHECKED = 16 << 20
 
 
 def aggregation(ev: Evaluation, node: AggregateExpr) -> Vector:
@@ -90,9 +93,18 @@ def _count_values(ev: Evaluation, node: AggregateExpr) -> Vector:
     if len(vector.labels) == 0:
         return empty_vector(ev.steps)
     groups, labels = group_rows(node, vector)
+    _account_distinct_values(ev, vector)
     pair_groups, pair_values, (values, mask) = _native.count_values(groups, len(labels), vector.values, vector.mask)
     texts = [plain_decimal(value) for value in pair_values.tolist()]
     codes = np.arange(len(texts), dtype=np.int32)
     flags = _group_flags(vector, groups, len(labels))
     unnamed = None if flags is None else flags[pair_groups]
     return merge_equal_rows(Vector(labels.take(pair_groups).with_column(name, texts, codes), values, mask, unnamed))
+
+
+def _account_distinct_values(ev: Evaluation, vector: Vector) -> None:
+    """Every distinct value is a row of the result; refuse a result that would not fit before it is made."""
+    cells = int(np.count_nonzero(vector.mask))
+    if cells * ev.steps.count * CELL_BYTES > _ROWS_BYTES_UNCHECKED:
+        distinct = len(np.unique(vector.values[vector.mask]))
+        ev.memory.take(distinct * ev.steps.count * CELL_BYTES)

@@ -15,11 +15,13 @@ from mimir_rw.promql.exec.matching import (
     Sides,
     join,
     match_rows,
+    merge_one_side,
     presence,
     require_distinct_results,
     require_one_to_one,
     require_unique_one_side,
 )
+from mimir_rw.promql.exec.memory import CELL_BYTES
 from mimir_rw.promql.exec.operators import ARITHMETIC, COMPARISON, apply_scalars
 from mimir_rw.promql.exec.values import (
     BoolMatrix,
@@ -96,7 +98,9 @@ def _vectors(ev: Evaluation, node: BinaryExpr, matching: VectorMatching, left: V
     fills = matching.fill_left is not None or matching.fill_right is not None
     if not fills and (len(left.labels) == 0 or len(right.labels) == 0):
         return empty_vector(ev.steps)
+    sides = merge_one_side(sides, matching.include)
     pairs = join(sides)
+    ev.memory.take(len(pairs.many) * ev.steps.count * 2 * CELL_BYTES)
     both = sides.one.mask[pairs.one] & pairs.from_many(sides.many.mask)
     if matching.card is Cardinality.ONE_TO_ONE:
         require_one_to_one(sides, pairs, both)

@@ -14,6 +14,7 @@ from mimir_rw.model.errors import QueryFailed
 from mimir_rw.model.labels import METRIC_NAME, Matcher
 from mimir_rw.promql.ast import Call, VectorSelector
 from mimir_rw.promql.exec.evaluation import Evaluation
+from mimir_rw.promql.exec.memory import CELL_BYTES
 from mimir_rw.promql.exec.selectors import select_times, select_vector
 from mimir_rw.promql.exec.values import Rows, Vector, concat_vectors, merge_equal_rows
 
@@ -30,7 +31,7 @@ def info(ev: Evaluation, node: Call) -> Vector:
     plain, rest = base.take(np.flatnonzero(described)), base.take(np.flatnonzero(~described))
     infos = select_vector(ev, selector)
     wanted = [m for m in selector.matchers if m.name != METRIC_NAME]
-    enriched = _enrich(rest, infos, select_times(ev, selector), wanted)
+    enriched = _enrich(ev, rest, infos, select_times(ev, selector), wanted)
     return merge_equal_rows(concat_vectors([plain, enriched]))
 
 
@@ -41,7 +42,7 @@ def _matches_names(labels: LabelFrame, matchers: tuple[Matcher, ...]) -> NDArray
     return np.array(passes, dtype=np.bool_)[labels.codes(METRIC_NAME)]
 
 
-def _enrich(base: Vector, infos: Vector, times: Vector, wanted: list[Matcher]) -> Vector:
+def _enrich(ev: Evaluation, base: Vector, infos: Vector, times: Vector, wanted: list[Matcher]) -> Vector:
     if len(base.labels) == 0:
         return base
     chosen = _chosen(base, infos, times)
@@ -49,6 +50,7 @@ def _enrich(base: Vector, infos: Vector, times: Vector, wanted: list[Matcher]) -
     met = np.concatenate([rows[:, np.newaxis], chosen[:, rows, steps].T], axis=1)
     combinations, cell = np.unique(met, axis=0, return_inverse=True)
     source, found = combinations[:, 0], combinations[:, 1:]
+    ev.memory.take(len(combinations) * ev.steps.count * CELL_BYTES)
     mask = np.zeros((len(combinations), base.mask.shape[1]), dtype=np.bool_)
     mask[cell.reshape(-1), steps] = True
     labels = base.labels.take(source)

@@ -6,7 +6,7 @@ to step is only which of them have a sample, and so whether a signature is uniqu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -72,6 +72,26 @@ def collisions(ids: Rows, count: int, mask: BoolMatrix) -> BoolMatrix:
     rows, steps = np.nonzero(mask)
     width = mask.shape[1]
     return np.bincount(ids[rows] * width + steps, minlength=count * width).reshape(count, width) > 1
+
+
+def merge_one_side(sides: Sides, include: tuple[str, ...]) -> Sides:
+    """Rows of the one side that no result can tell apart become one: equal signature and equal included labels.
+
+    Asks that no two of them have a sample at the same step. Keeps churn on the one side from multiplying the pairs.
+    """
+    if is_unique(sides.one_ids, sides.count):
+        return sides
+    kinds, kind_count = sides.one.labels.keep(include).row_ids()
+    _, first, group = np.unique(sides.one_ids * kind_count + kinds, return_index=True, return_inverse=True)
+    if len(first) == len(group):
+        return sides
+    rows, steps = np.nonzero(sides.one.mask)
+    values = np.zeros((len(first), sides.one.mask.shape[1]))
+    mask = np.zeros(values.shape, dtype=np.bool_)
+    values[group[rows], steps] = sides.one.values[rows, steps]
+    mask[group[rows], steps] = True
+    one = Vector(sides.one.labels.take(first), values, mask)
+    return replace(sides, one=one, one_ids=sides.one_ids[first])
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from mimir_rw.model.errors import LimitExceeded, QueryFailed
 
 SAMPLE_BYTES = 16
+CELL_BYTES = 9  # of a matrix: a float64 and its presence
 TOO_MANY_SAMPLES = "query processing would load too many samples into memory in query execution"
 
 

@@ -14,43 +14,54 @@ from mimir_rw._native import LabelFrame, SampleColumns, select_instant, select_i
 from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import MatrixSelector, VectorSelector
 from mimir_rw.promql.exec.evaluation import Evaluation, repeat
-from mimir_rw.promql.exec.memory import SAMPLE_BYTES
+from mimir_rw.promql.exec.memory import CELL_BYTES, SAMPLE_BYTES
 from mimir_rw.promql.exec.values import BoolMatrix, FloatMatrix, Vector, empty_vector
 from mimir_rw.promql.steps import Steps, selector_ends
 from mimir_rw.storage.contract import SeriesSet
 
 BATCH_BYTES = 4 << 20
-CELL_BYTES = 9  # a float64 and its presence
 
 Kernel = Callable[[SampleColumns], tuple[FloatMatrix, BoolMatrix]]
 
 
-def decode_batches(ev: Evaluation, series: SeriesSet, mint: int, maxt: int) -> Iterator[SampleColumns]:
-    """The samples with mint <= t <= maxt of all rows, in order of rows, batch by batch."""
+def decode_batches(ev: Evaluation, series: SeriesSet, mint: int, maxt: int, steps: int = 1) -> Iterator[SampleColumns]:
+    """The samples with mint <= t <= maxt of all rows, in order of rows, batch by batch.
+
+    A batch is small enough that neither its samples nor `steps` cells a row take more than about BATCH_BYTES.
+    """
     rows = len(series.labels)
-    samples = series.sample_count_max(0, rows)
-    per_batch = max(1, rows * BATCH_BYTES // max(1, samples * SAMPLE_BYTES))
+    row_bytes = max(series.sample_count_max(0, rows) * SAMPLE_BYTES // max(1, rows), steps * CELL_BYTES, 1)
+    per_batch = max(1, BATCH_BYTES // row_bytes)
     for start in range(0, rows, per_batch):
         ev.deadline.check()
         columns = series.decode(start, min(rows, start + per_batch), mint, maxt)
-        count = int(columns.sample_count)
         mark = ev.memory.current_bytes
-        ev.memory.take(count * SAMPLE_BYTES)
-        ev.memory.read_samples(count)
+        ev.memory.take(columns.sample_count * SAMPLE_BYTES)
+        ev.memory.read_samples(columns.sample_count)
         yield columns
         ev.memory.current_bytes = mark
 
 
-def apply_kernel(ev: Evaluation, batches: Iterator[SampleColumns], kernel: Kernel) -> tuple[FloatMatrix, BoolMatrix]:
-    """The kernel's matrices of all batches as one."""
-    parts = []
+def apply_kernel(
+    ev: Evaluation, rows: int, steps: int, batches: Iterator[SampleColumns], kernel: Kernel
+) -> tuple[FloatMatrix, BoolMatrix]:
+    """The kernel's (rows, steps) matrices of all batches as one. The memory is accounted for before it is taken."""
+    ev.memory.take(rows * steps * CELL_BYTES)
+    values: FloatMatrix | None = None
+    mask: BoolMatrix | None = None
+    done = 0
     for columns in batches:
-        values, mask = kernel(columns)
-        ev.memory.take(values.nbytes + mask.nbytes)
-        parts.append((values, mask))
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate([v for v, _ in parts]), np.concatenate([m for _, m in parts])
+        part_values, part_mask = kernel(columns)
+        if len(part_mask) == rows:
+            return part_values, part_mask
+        if values is None or mask is None:
+            values, mask = np.empty((rows, steps)), np.empty((rows, steps), dtype=np.bool_)
+        values[done : done + len(part_mask)] = part_values
+        mask[done : done + len(part_mask)] = part_mask
+        done += len(part_mask)
+    assert values is not None
+    assert mask is not None
+    return values, mask
 
 
 def lookup(ev: Evaluation, node: VectorSelector, mint: int, maxt: int) -> SeriesSet:
@@ -81,7 +92,8 @@ def _select(ev: Evaluation, node: VectorSelector, *, times: bool) -> Vector:
     def run(columns: SampleColumns) -> tuple[FloatMatrix, BoolMatrix]:
         return kernel(columns, ends.start, ends.step, ends.count, lookback)
 
-    values, mask = apply_kernel(ev, decode_batches(ev, series, mint, maxt), run)
+    batches = decode_batches(ev, series, mint, maxt, ends.count)
+    values, mask = apply_kernel(ev, len(series.labels), ends.count, batches, run)
     vector = Vector(series.labels, values, mask).compact()
     if ends.count != ev.steps.count:
         repeated = repeat(vector, ev.steps.count)
@@ -125,7 +137,7 @@ class WindowSource:
         """The kernel's result for every window; its columns are those of `ends`."""
         if len(self.labels) == 0 or self.ends.count == 0:
             return empty_vector(self.ends)
-        values, mask = apply_kernel(ev, self.batches(), kernel)
+        values, mask = apply_kernel(ev, len(self.labels), self.ends.count, self.batches(), kernel)
         return Vector(self.labels, values, mask, self.unnamed).compact()
 
 
@@ -139,5 +151,5 @@ def selector_windows(ev: Evaluation, node: MatrixSelector) -> WindowSource:
         unnamed=None,
         ends=ends,
         range_ms=node.range_ms,
-        batches=lambda: decode_batches(ev, series, mint, maxt),
+        batches=lambda: decode_batches(ev, series, mint, maxt, ev.steps.count),
     )
