@@ -1,4 +1,4 @@
-"""Series in memory behind the `Queryable` contract, for tests of the engine. Matchers are plain Python."""
+"""Series in memory behind the `Queryable` contract, for tests of the engine."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mimir_rw._native import LabelFrame, SampleColumns
-from mimir_rw.model.labels import Matcher, MatchType
+from mimir_rw._native import CompiledMatcher, LabelFrame, SampleColumns
+from mimir_rw.model.labels import Matcher
 from mimir_rw.storage.contract import SelectHints
 
 Samples = Sequence[tuple[int, float]]
@@ -46,25 +46,14 @@ class MemoryQueryable:
 
     async def select(self, matchers: Sequence[Matcher], hints: SelectHints) -> MemorySeries:
         self.selects.append((tuple(matchers), hints))
-        return MemorySeries([row for row in self._rows if all(matches(m, row[0].get(m.name, "")) for m in matchers)])
+        tests = [CompiledMatcher(*m.as_tuple()) for m in matchers]
+        return MemorySeries([row for row in self._rows if all(t.matches(row[0].get(t.name, "")) for t in tests)])
 
     async def label_names(self, matchers: Sequence[Matcher], mint: int, maxt: int) -> list[str]:
         return sorted({name for labels, _ in self._rows for name in labels})
 
     async def label_values(self, name: str, matchers: Sequence[Matcher], mint: int, maxt: int) -> list[str]:
         return sorted({labels[name] for labels, _ in self._rows if name in labels})
-
-
-def matches(matcher: Matcher, value: str) -> bool:
-    match matcher.type:
-        case MatchType.EQUAL:
-            return value == matcher.value
-        case MatchType.NOT_EQUAL:
-            return value != matcher.value
-        case MatchType.REGEX:
-            return re.fullmatch(matcher.value, value, re.DOTALL) is not None
-        case _:
-            return re.fullmatch(matcher.value, value, re.DOTALL) is None
 
 
 def series(text: str, interval_ms: int = 60_000) -> tuple[dict[str, str], list[tuple[int, float]]]:
