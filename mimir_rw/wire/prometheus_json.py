@@ -76,7 +76,9 @@ def scalar_data(time_ms: int, value: float) -> QueryData:
 
 
 def string_data(time_ms: int, text: str) -> QueryData:
-    return QueryData("string", encode_string(time_ms, text))
+    """Bytes of the text that are no UTF-8 (lone surrogates) become replacement characters."""
+    readable = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return QueryData("string", encode_string(time_ms, readable))
 
 
 def query_answer(

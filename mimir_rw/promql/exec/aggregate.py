@@ -11,7 +11,7 @@ from mimir_rw import _native
 from mimir_rw._native import LabelFrame
 from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import AggregateExpr, AggregateOp
-from mimir_rw.promql.exec.evaluation import Evaluation
+from mimir_rw.promql.exec.evaluation import Evaluation, is_label_name
 from mimir_rw.promql.exec.histogram_classic import check_quantiles
 from mimir_rw.promql.exec.memory import CELL_BYTES
 from mimir_rw.promql.exec.number_text import general, plain_decimal
@@ -86,8 +86,8 @@ def _whole_numbers(values: NDArray[np.float64]) -> NDArray[np.int64]:
 def _count_values(ev: Evaluation, node: AggregateExpr) -> Vector:
     """A row per distinct value, with the value as a label."""
     assert node.param is not None
-    name = ev.string(node.param)
-    if not name:
+    name = ev.any_string(node.param)
+    if not is_label_name(name):
         raise QueryFailed(f"invalid label name {quote(name)}")
     vector = ev.vector(node.expr)
     if len(vector.labels) == 0:

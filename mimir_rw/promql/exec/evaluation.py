@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir_rw.model.errors import Cancelled, QueryTimeout
+from mimir_rw.model.errors import Cancelled, QueryFailed, QueryTimeout
 from mimir_rw.promql.ast import Expr
 from mimir_rw.promql.exec.annotations import Annotations
 from mimir_rw.promql.exec.memory import MemoryAccount
 from mimir_rw.promql.exec.values import Scalar, String, Value, Vector
 from mimir_rw.promql.plan.selects import Gathered
+from mimir_rw.promql.quoting import quote
 from mimir_rw.promql.steps import Bounds, Steps, TimeDefaults
 
 Operator = Callable[["Evaluation", Any], Value]
@@ -86,9 +87,30 @@ class Evaluation:
         return value.values
 
     def string(self, node: Expr) -> str:
+        """Raises QueryFailed for text that is not UTF-8: no label or value has it."""
+        text = self.any_string(node)
+        if not is_utf8(text):
+            raise QueryFailed(f"invalid UTF-8 in string {quote(text)}")
+        return text
+
+    def any_string(self, node: Expr) -> str:
+        """Bytes that are no UTF-8 are lone surrogates."""
         value = self.evaluate(node)
         assert isinstance(value, String), "types were checked by the parser"
         return value.value
+
+
+def is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_label_name(text: str) -> bool:
+    """Any text but the empty one will do."""
+    return text != "" and is_utf8(text)
 
 
 def repeat(value: Value, count: int) -> Value:

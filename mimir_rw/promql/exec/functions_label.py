@@ -8,21 +8,23 @@ from numpy.typing import NDArray
 from mimir_rw._native import RegexError, regex_replace
 from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import Call
-from mimir_rw.promql.exec.evaluation import Evaluation
+from mimir_rw.promql.exec.evaluation import Evaluation, is_label_name
 from mimir_rw.promql.exec.values import METADATA_LABELS, Vector, merge_equal_rows
+from mimir_rw.promql.quoting import quote
 
 
 def label_replace(ev: Evaluation, node: Call) -> Vector:
     """label_replace(v, destination, replacement, source, regex): rows whose source value matches get a new label."""
     vector = ev.vector(node.args[0])
-    destination, replacement, source, pattern = (ev.string(arg) for arg in node.args[1:])
+    destination = ev.any_string(node.args[1])
+    replacement, source, pattern = (ev.string(arg) for arg in node.args[2:])
     values = [*vector.labels.dictionary(source), ""]
     try:
         expanded = regex_replace(values, pattern, replacement)
     except RegexError:
         raise QueryFailed(f"invalid regular expression in label_replace(): {pattern}") from None
     if not is_label_name(destination):
-        raise QueryFailed(f"invalid destination label name in label_replace(): {destination}")
+        raise QueryFailed(f"invalid destination label name in label_replace(): {quote(destination)[1:-1]}")
     codes = vector.labels.codes(source)
     matched = np.array([text is not None for text in expanded])[codes]
     if not matched.any():
@@ -38,10 +40,11 @@ def label_replace(ev: Evaluation, node: Call) -> Vector:
 def label_join(ev: Evaluation, node: Call) -> Vector:
     """label_join(v, destination, separator, source...): every row gets the joined values."""
     vector = ev.vector(node.args[0])
-    destination, separator, *sources = (ev.string(arg) for arg in node.args[1:])
+    separator = ev.string(node.args[2])
+    destination, sources = ev.any_string(node.args[1]), [ev.any_string(arg) for arg in node.args[3:]]
     for kind, name in (("destination", destination), *(("source", source) for source in sources)):
         if not is_label_name(name):
-            raise QueryFailed(f"invalid {kind} label name in label_join(): {name}")
+            raise QueryFailed(f"invalid {kind} label name in label_join(): {quote(name)[1:-1]}")
     dictionaries = [[*vector.labels.dictionary(source), ""] for source in sources]
     columns = np.zeros((len(vector.labels), len(sources)), dtype=np.int32)
     for i, source in enumerate(sources):
@@ -66,14 +69,3 @@ def _with_label(
     if unnamed is not None and name == METADATA_LABELS[0]:
         unnamed = unnamed & ~changed
     return merge_equal_rows(Vector(labels, vector.values, vector.mask, unnamed))
-
-
-def is_label_name(name: str) -> bool:
-    """Any text but the empty one; text that is not UTF-8 has lone surrogates here."""
-    if not name:
-        return False
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from mimir_rw import _native
 from mimir_rw._native import LabelFrame
+from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import Call, Expr
 from mimir_rw.promql.exec.annotations import metric_suffix
-from mimir_rw.promql.exec.evaluation import Evaluation
+from mimir_rw.promql.exec.evaluation import Evaluation, is_label_name
 from mimir_rw.promql.exec.number_text import general, openmetrics, parse_float
 from mimir_rw.promql.exec.values import (
     BoolMatrix,
@@ -23,6 +24,7 @@ from mimir_rw.promql.exec.values import (
     empty_vector,
     merge_equal_rows,
 )
+from mimir_rw.promql.quoting import quote
 
 _FORCED = (
     "input to histogram_quantile needed to be fixed for monotonicity "
@@ -107,7 +109,9 @@ def histogram_quantile(ev: Evaluation, node: Call) -> Vector:
 def histogram_quantiles(ev: Evaluation, node: Call) -> Vector:
     """histogram_quantiles(v, "label", q...): a result per quantile, told apart by the label."""
     buckets = collect_buckets(ev, node.args[0])
-    name = ev.string(node.args[1])
+    name = ev.any_string(node.args[1])
+    if not is_label_name(name):
+        raise QueryFailed(f"invalid label name {quote(name)}")
     parts = [empty_vector(ev.steps)]
     for arg in node.args[2:]:
         quantile = ev.scalar(arg)

@@ -58,6 +58,8 @@ def test_other_types() -> None:
     assert scalar == {"resultType": "scalar", "result": [1, "1000000000000000000000"]}
     text = json.loads(query_answer(string_data(1000, 'a"b')))["data"]
     assert text == {"resultType": "string", "result": [1, 'a"b']}
+    broken = json.loads(query_answer(string_data(0, "a\udcc5")))["data"]
+    assert broken["result"] == [0, "a\ufffd"]
 
 
 def test_stats() -> None:
