@@ -172,7 +172,7 @@ def test_threads_may_share_a_known_set() -> None:
 def test_over_the_bound() -> None:
     message = twin.series({"__name__": "up"}, [(1, 1.0)])
     assert decode(message, bytes_max=len(message)).batch.sample_count == 1
-    with pytest.raises(BodyTooLarge, match=r"-distributor\.max-recv-msg-size"):
+    with pytest.raises(BodyTooLarge, match=r"set -distributor\.max-recv-msg-size or contact"):
         decode(message, bytes_max=len(message) - 1)
 
 

@@ -16,7 +16,7 @@ use super::metadata::read_metadata;
 use super::proto::{Malformed, Result as ProtoResult};
 use super::scan::Scan;
 use super::series::{SeriesHasher, TokenBatch, TokenHasher, canonical_labels, write_label};
-use super::validate::{LabelSet, adjust, show_series};
+use super::validate::{LabelSet, adjust, adjust_process, show_series};
 use crate::batch::WriteBatch;
 
 /// A snappy block can unpack to at most 64 bytes for each 3 (one copy element); a body that declares more is broken.
@@ -120,7 +120,7 @@ fn unpack(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, DecodeFault> {
     if declared > bytes_max.min(BODY_BYTES_MAX) {
         return Err(DecodeFault::TooLarge(format!(
             "the write request has {declared} bytes unpacked and the limit is {bytes_max}; {}",
-            adjust("distributor.max-recv-msg-size")
+            adjust_process("distributor.max-recv-msg-size")
         )));
     }
     if declared as u64 > body.len() as u64 * SNAPPY_RATIO_MAX {

@@ -6,7 +6,7 @@
 use super::proto::{Malformed, Reader, Wire};
 use super::remote_write::{Context, DecodeFault, Push, samples_of};
 use super::series::SeriesHasher;
-use super::validate::adjust;
+use super::validate::adjust_process;
 
 /// Rows, samples and metadata that any body may have, however small its bound.
 const COUNT_FLOOR: usize = 1 << 16;
@@ -174,6 +174,6 @@ impl<'a> Scan<'a> {
 fn too_many(what: &str, max: usize) -> DecodeFault {
     DecodeFault::TooLarge(format!(
         "the write request has more than {max} {what}, too many for the limit on its bytes; {}",
-        adjust("distributor.max-recv-msg-size")
+        adjust_process("distributor.max-recv-msg-size")
     ))
 }

@@ -207,11 +207,16 @@ impl LabelSet {
     }
 }
 
-/// How to change a limit, as the end of a text.
+/// How to change a tenant's limit, as the end of a text.
 pub fn adjust(flag: &str) -> String {
     format!(
         "to change it, set -{flag} or the tenant's override, or contact your service administrator"
     )
+}
+
+/// The same for a limit of the process.
+pub fn adjust_process(flag: &str) -> String {
+    format!("to change it, set -{flag} or contact your service administrator")
 }
 
 /// `up{job="a"}`, shortened to a bound.
