@@ -27,7 +27,7 @@ from mimir_rw.api.server import HttpServer, ListenError, ServerSettings, TlsSett
 from mimir_rw.api.tenant import TenantResolver
 from mimir_rw.api.traffic import TrafficGate
 from mimir_rw.app.modules import BASE, GATE, NEEDS, components_of
-from mimir_rw.app.process import pid_file, tune
+from mimir_rw.app.process import pid_file, settle_heap, tune
 from mimir_rw.app.welcome import first_screen
 from mimir_rw.components.distributor.retry_after import RetryAfter
 from mimir_rw.components.distributor.service import DistributorService
@@ -83,6 +83,7 @@ async def _live(
 ) -> int:
     process = Process(config=config, components=components, settings=settings, listener=listener, tls=tls)
     services = process.build()
+    settle_heap()
     _stop_on_signals(services, config.server.pid_file, log)
     log.info("starting mimir-rw", version=mimir_rw.__version__, target=",".join(config.target), pid=os.getpid())
     try:
