@@ -30,6 +30,21 @@ struct Target {
 
 const TARGETS: &[Target] = &[
     Target {
+        name: "chunk",
+        run: targets::chunk::target,
+        seeds: targets::chunk::seeds,
+    },
+    Target {
+        name: "wal_record",
+        run: targets::wal::target_record,
+        seeds: targets::wal::seeds_record,
+    },
+    Target {
+        name: "wal_segment",
+        run: targets::wal::target_segment,
+        seeds: targets::wal::seeds_segment,
+    },
+    Target {
         name: "go_regex",
         run: targets::go_regex::target,
         seeds: targets::go_regex::seeds,

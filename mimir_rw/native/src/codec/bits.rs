@@ -37,85 +37,63 @@ impl BitSink for BitVec {
     }
 }
 
-/// Reads bits a word at a time. Past the end it delivers zeros; `overrun` says that it did.
-#[derive(Clone, Debug)]
+/// Reads bits at a position. Past the end it delivers zeros; `overrun` says that it did.
+#[derive(Clone, Copy, Debug)]
 pub struct BitReader<'a> {
     data: &'a [u8],
-    /// Next byte to load.
-    pos: usize,
-    /// Loaded bits, left-aligned; bits below `have` may hold the start of data[pos].
-    word: u64,
-    have: u32,
+    bit: usize,
 }
+
+/// Bits that one `peek` delivers at least.
+pub const PEEK_BITS: u32 = 57;
 
 impl<'a> BitReader<'a> {
     pub fn new(data: &'a [u8]) -> Self {
-        BitReader {
-            data,
-            pos: 0,
-            word: 0,
-            have: 0,
-        }
+        BitReader { data, bit: 0 }
     }
 
-    /// Make at least 56 bits available.
-    #[inline(always)]
-    pub fn refill(&mut self) {
-        let next = match self.data.get(self.pos..self.pos + 8) {
-            Some(b) => u64::from_be_bytes(b.try_into().unwrap_or([0; 8])),
-            None => self.tail_word(),
-        };
-        self.word |= next >> self.have;
-        let bytes = (63 - self.have) >> 3;
-        self.pos += bytes as usize;
-        self.have += bytes * 8;
-    }
-
-    #[cold]
-    fn tail_word(&self) -> u64 {
-        let mut b = [0u8; 8];
-        let rest = self.data.get(self.pos..).unwrap_or(&[]);
-        let n = rest.len().min(8);
-        b[..n].copy_from_slice(&rest[..n]);
-        u64::from_be_bytes(b)
-    }
-
-    /// The loaded bits, left-aligned. At least 56 after `refill`.
+    /// The next `PEEK_BITS` bits, left-aligned; what is below them may be zero.
     #[inline(always)]
     pub fn peek(&self) -> u64 {
-        self.word
+        let at = self.bit / 8;
+        let word = match self.data.get(at..at + 8).and_then(<[u8]>::first_chunk) {
+            Some(bytes) => u64::from_be_bytes(*bytes),
+            None => tail_word(self.data, at),
+        };
+        word << (self.bit % 8)
     }
 
-    /// Drop `n` loaded bits (n <= 56 after one `refill`).
     #[inline(always)]
     pub fn consume(&mut self, n: u32) {
-        self.word <<= n;
-        self.have -= n;
+        self.bit += n as usize;
     }
 
     /// The next `n` bits (1 <= n <= 64), right-aligned.
     #[inline(always)]
     pub fn take(&mut self, n: u32) -> u64 {
-        self.refill();
-        if n <= 56 {
-            let v = self.word >> (64 - n);
+        if n <= PEEK_BITS {
+            let v = self.peek() >> (64 - n);
             self.consume(n);
             return v;
         }
-        let high = self.word >> 32;
-        self.consume(32);
-        self.refill();
-        let low_n = n - 32;
-        let low = self.word >> (64 - low_n);
-        self.consume(low_n);
-        high << low_n | low
+        let high = self.take(32);
+        high << (n - 32) | self.take(n - 32)
     }
 
     /// Whether more bits were consumed than the data has.
     #[inline(always)]
     pub fn overrun(&self) -> bool {
-        self.pos > self.data.len() && (self.pos - self.data.len()) * 8 > self.have as usize
+        self.bit > self.data.len() * 8
     }
+}
+
+#[cold]
+fn tail_word(data: &[u8], at: usize) -> u64 {
+    let mut bytes = [0u8; 8];
+    let rest = data.get(at..).unwrap_or(&[]);
+    let n = rest.len().min(8);
+    bytes[..n].copy_from_slice(&rest[..n]);
+    u64::from_be_bytes(bytes)
 }
 
 #[cfg(test)]

@@ -126,7 +126,8 @@ pub fn sample_count(chunk: &[u8]) -> Result<usize, Damaged> {
 
 /// Decode the samples with mint <= t <= maxt and push them to the columns. Reading stops after maxt.
 ///
-/// Damaged: the stream ends early or time does not ascend. What was pushed before stays.
+/// Damaged: the stream ends early, time does not ascend, or a value is wider than 64 bits. The columns then hold
+/// samples that mean nothing.
 pub fn decode_into(
     chunk: &[u8],
     mint: i64,
@@ -136,84 +137,87 @@ pub fn decode_into(
 ) -> Result<(), Damaged> {
     let count = sample_count(chunk)?;
     let mut reader = XorReader::new(&chunk[2..]);
-    for _ in 0..count {
-        let (t, v) = reader.next_sample()?;
-        if t > maxt {
+    let mut keep = |reader: &XorReader<'_>| {
+        if reader.t >= mint && reader.t <= maxt {
+            ts.push(reader.t);
+            values.push(f64::from_bits(reader.v));
+        }
+        reader.t <= maxt
+    };
+    if count > 0 {
+        reader.first()?;
+        keep(&reader);
+    }
+    if count > 1 {
+        reader.second()?;
+        keep(&reader);
+    }
+    for _ in 2..count {
+        reader.next_sample();
+        if !keep(&reader) {
             break;
         }
-        if t >= mint {
-            ts.push(t);
-            values.push(f64::from_bits(v));
-        }
     }
-    Ok(())
+    reader.check()
 }
 
 /// The bit stream of one chunk, sample by sample.
-#[derive(Clone, Debug)]
-pub struct XorReader<'a> {
+///
+/// Damage is remembered, not returned: the loop stays tight, and what is read past the end are zeros, that is, as many
+/// samples as the count says and no more.
+#[derive(Clone, Copy, Debug)]
+struct XorReader<'a> {
     bits: BitReader<'a>,
-    seen: usize,
     t: i64,
     delta: u64,
     v: u64,
     lead: u32,
     trail: u32,
+    damaged: bool,
 }
 
 impl<'a> XorReader<'a> {
-    /// `stream` begins after the sample count.
-    pub fn new(stream: &'a [u8]) -> Self {
+    fn new(stream: &'a [u8]) -> Self {
         XorReader {
             bits: BitReader::new(stream),
-            seen: 0,
             t: 0,
             delta: 0,
             v: 0,
             lead: 0,
             trail: 0,
+            damaged: false,
         }
     }
 
-    /// The next sample's time and value bits. The caller counts: the stream does not know its end.
-    #[inline]
-    pub fn next_sample(&mut self) -> Result<(i64, u64), Damaged> {
-        if self.seen < 2 {
-            self.first_samples()?;
-        } else {
-            let dod = self.dod();
-            self.delta = self.delta.wrapping_add(dod as u64);
-            let t = self.t.wrapping_add(self.delta as i64);
-            if t <= self.t {
-                return Err(Damaged("XOR chunk: time does not ascend"));
-            }
-            self.t = t;
-            self.value()?;
-        }
+    fn check(&self) -> Result<(), Damaged> {
         if self.bits.overrun() {
             return Err(Damaged("XOR chunk: ends early"));
         }
-        self.seen += 1;
-        Ok((self.t, self.v))
+        if self.damaged {
+            return Err(Damaged(
+                "XOR chunk: time does not ascend, or a value is too wide",
+            ));
+        }
+        Ok(())
     }
 
-    #[cold]
-    fn first_samples(&mut self) -> Result<(), Damaged> {
-        let u = self.uvarint()?;
-        if self.seen == 0 {
-            self.t = unzigzag(u);
-            self.v = self.bits.take(64);
-            return Ok(());
-        }
-        self.delta = u;
-        let t = self.t.wrapping_add(u as i64);
-        if t <= self.t {
-            return Err(Damaged("XOR chunk: time does not ascend"));
-        }
-        self.t = t;
-        self.value()
+    #[inline(always)]
+    fn first(&mut self) -> Result<(), Damaged> {
+        self.t = unzigzag(self.uvarint()?);
+        self.v = self.bits.take(64);
+        Ok(())
     }
 
+    #[inline(always)]
+    fn second(&mut self) -> Result<(), Damaged> {
+        self.delta = self.uvarint()?;
+        self.advance();
+        let word = self.bits.peek();
+        self.value(word, 0);
+        Ok(())
+    }
+
+    #[inline(always)]
     fn uvarint(&mut self) -> Result<u64, Damaged> {
         let mut v = 0u64;
         for i in 0..VARINT_BYTES_MAX {
@@ -227,55 +231,69 @@ impl<'a> XorReader<'a> {
     }
 
     #[inline(always)]
-    fn dod(&mut self) -> i64 {
-        self.bits.refill();
+    fn advance(&mut self) {
+        let t = self.t.wrapping_add(self.delta as i64);
+        self.damaged |= t <= self.t;
+        self.t = t;
+    }
+
+    /// Read a sample after the second. One look at the bits covers its time and the control bits of its value.
+    #[inline(always)]
+    fn next_sample(&mut self) {
         let word = self.bits.peek();
-        if word >> 63 == 0 {
-            self.bits.consume(1);
-            return 0;
-        }
-        match (!word).leading_zeros() {
-            1 => self.window(word, 2, 14),
-            2 => self.window(word, 3, 17),
-            3 => self.window(word, 4, 20),
+        let (dod, used) = match (!word).leading_zeros() {
+            0 => (0, 1),
+            1 => (window::<14>(word << 2), 16),
+            2 => (window::<17>(word << 3), 20),
+            3 => (window::<20>(word << 4), 24),
             _ => {
-                self.bits.consume(4);
-                self.bits.take(64) as i64
+                *self = self.after_escape();
+                return;
             }
-        }
+        };
+        self.delta = self.delta.wrapping_add(dod as u64);
+        self.advance();
+        self.value(word << used, used);
     }
 
-    #[inline(always)]
-    fn window(&mut self, word: u64, skip: u32, n: u32) -> i64 {
-        let v = (word << skip >> (64 - n)) as i64;
-        self.bits.consume(skip + n);
-        if v > 1 << (n - 1) { v - (1 << n) } else { v }
-    }
-
-    #[inline(always)]
-    fn value(&mut self) -> Result<(), Damaged> {
-        self.bits.refill();
+    /// A rare sample; by value, so that the reader of the common ones stays in registers.
+    #[cold]
+    #[inline(never)]
+    fn after_escape(mut self) -> Self {
+        self.bits.consume(4);
+        self.delta = self.delta.wrapping_add(self.bits.take(64));
+        self.advance();
         let word = self.bits.peek();
+        self.value(word, 0);
+        self
+    }
+
+    /// Read a value. `word` holds the next bits, left-aligned, at least 33; `before` bits are to be consumed first.
+    #[inline(always)]
+    fn value(&mut self, word: u64, before: u32) {
         if word >> 63 == 0 {
-            self.bits.consume(1);
-            return Ok(());
+            return self.bits.consume(before + 1);
         }
         if word >> 62 == 0b11 {
             self.lead = (word >> 57 & 31) as u32;
             let n = (word >> 51 & 63) as u32;
             let n = if n == 0 { 64 } else { n };
-            if self.lead + n > 64 {
-                return Err(Damaged("XOR chunk: value window wider than 64 bits"));
-            }
-            self.trail = 64 - self.lead - n;
-            self.bits.consume(13);
+            self.damaged |= self.lead + n > 64;
+            self.trail = (64 - n).saturating_sub(self.lead);
+            self.bits.consume(before + 13);
         } else {
-            self.bits.consume(2);
+            self.bits.consume(before + 2);
         }
         let n = 64 - self.lead - self.trail;
         self.v ^= self.bits.take(n) << self.trail;
-        Ok(())
     }
+}
+
+/// The top `N` bits by the signed window rule.
+#[inline(always)]
+fn window<const N: u32>(left: u64) -> i64 {
+    let v = (left >> (64 - N)) as i64;
+    if v > 1 << (N - 1) { v - (1 << N) } else { v }
 }
 
 #[cfg(test)]

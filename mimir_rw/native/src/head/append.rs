@@ -3,8 +3,11 @@
 //! The rules are Prometheus' (tsdb-block.md 14). Decisions see the samples planned before them in the same group, as
 //! if the batches had come one after another; the table itself stays untouched until the log has the group.
 
+use std::hint::black_box;
+
 use hashbrown::HashMap;
 
+use super::lookup::BLOCK;
 use super::postings::CanonicalLabels;
 use super::series::{CHUNK_RANGE_MS, SeriesTable};
 use super::wal::log::Log;
@@ -218,15 +221,8 @@ impl<'a> Planner<'a, '_> {
         let Scratch { sids, seen } = scratch;
         sids.clear();
         seen.resize(self.table.len().div_ceil(64), 0);
-        let mut guess = 0;
         for batch in batches {
-            for &hash in &batch.hash {
-                let sid = self.table.find(hash, guess).unwrap_or(UNKNOWN);
-                if sid != UNKNOWN {
-                    guess = sid + 1;
-                }
-                sids.push(sid);
-            }
+            self.table.find_all(&batch.hash, UNKNOWN, sids);
         }
         let rows = batches
             .iter()
@@ -250,6 +246,10 @@ impl<'a> Planner<'a, '_> {
         let bounds = Bounds::new(self.maxt, &self.limits);
         self.plan.outcomes.push(Outcome::default());
         for (row, &sid) in sids.iter().enumerate() {
+            if row % BLOCK == 0 {
+                let block = sids[row..].iter().take(BLOCK);
+                black_box(self.table.touch_states(block.copied()));
+            }
             if sid == UNKNOWN {
                 self.fresh_row(batch, row, &bounds)?;
             } else if self.tracked.is_empty() || !self.tracked.contains_key(&sid) {
@@ -493,8 +493,11 @@ impl Plan<'_> {
                 series.labels.iter().copied(),
             );
         }
-        for s in &self.in_order.samples {
-            table.append(s.sid, s.t, s.v);
+        for block in self.in_order.samples.chunks(BLOCK) {
+            black_box(table.touch_blocks(block.iter().map(|s| s.sid)));
+            for s in block {
+                table.append(s.sid, s.t, s.v);
+            }
         }
         for s in &self.ooo.samples {
             table.insert_ooo(s.sid, s.t, s.v);

@@ -62,6 +62,14 @@ impl Blocks {
         }
     }
 
+    /// Read from the block that the stream's next bits go to.
+    pub fn touch(&self, stream: &BlockStream) -> u64 {
+        match stream.tail {
+            NONE => 0,
+            tail => u64::from(self.block(tail)[0]),
+        }
+    }
+
     /// Give the list back.
     pub fn release(&mut self, stream: &mut BlockStream) {
         if stream.head != NONE {

@@ -7,6 +7,7 @@
 pub mod append;
 pub mod blocks;
 pub mod core;
+pub mod lookup;
 pub mod postings;
 mod python;
 pub mod replay;

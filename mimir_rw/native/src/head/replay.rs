@@ -5,12 +5,14 @@
 //! segment is cut there (what is cut goes to a file beside it) and later segments of that log are set aside by name.
 
 use std::collections::VecDeque;
+use std::hint::black_box;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use super::lookup::BLOCK;
 use super::postings::{HashKey, put_canonical};
 use super::series::SeriesTable;
 use super::wal::fs::{AppendFile, LogFs, segment_path};
@@ -188,10 +190,11 @@ impl Replay {
                         tokens: &self.tokens,
                         canonical: Vec::new(),
                         ooo: segment.kind == Kind::Wbl,
+                        block: Vec::new(),
                     };
-                    record::decode(bytes, &mut sink)
-                        .err()
-                        .map(|e| (record_start, e.0))
+                    let decoded = record::decode(bytes, &mut sink);
+                    sink.flush();
+                    decoded.err().map(|e| (record_start, e.0))
                 }
                 Step::End { torn } => {
                     if torn > 0 {
@@ -350,6 +353,25 @@ struct Sink<'a> {
     tokens: &'a TokenHasher,
     canonical: Vec<u8>,
     ooo: bool,
+    /// Samples to apply together, so that their loads overlap.
+    block: Vec<(u32, i64, u64)>,
+}
+
+impl Sink<'_> {
+    fn flush(&mut self) {
+        let sids = self.block.iter().map(|s| s.0);
+        black_box(self.table.touch_blocks(sids));
+        for (sid, t, v) in self.block.drain(..) {
+            if self.ooo {
+                self.table.insert_ooo(sid, t, v);
+                continue;
+            }
+            let last = &self.table.open(sid).xor;
+            if last.count == 0 || t > last.t {
+                self.table.append(sid, t, v);
+            }
+        }
+    }
 }
 
 impl RecordSink for Sink<'_> {
@@ -371,7 +393,7 @@ impl RecordSink for Sink<'_> {
         }
         let hash = self.hasher.hash(&self.canonical);
         let next = self.table.len() as u32;
-        if let Some(sid) = self.table.find(hash, next) {
+        if let Some(sid) = self.table.find(hash) {
             self.table.raise_ref_max(reference);
             if self.table.ref_of(sid) != reference {
                 self.refs.0.insert(reference, sid);
@@ -398,12 +420,9 @@ impl RecordSink for Sink<'_> {
             return;
         };
         self.report.samples += 1;
-        if self.ooo {
-            return self.table.insert_ooo(sid, t, v);
-        }
-        let last = &self.table.open(sid).xor;
-        if last.count == 0 || t > last.t {
-            self.table.append(sid, t, v);
+        self.block.push((sid, t, v));
+        if self.block.len() == BLOCK {
+            self.flush();
         }
     }
 

@@ -5,9 +5,8 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashTable;
-
 use super::blocks::{BlockSink, BlockStream, Blocks};
+use super::lookup::{BLOCK, HashLookup};
 use super::postings::{HashKey, LabelIndex};
 use crate::codec::bits::BitVec;
 use crate::codec::xor::XorState;
@@ -66,7 +65,7 @@ pub struct SeriesTable {
     ooo_samples_max: usize,
     pub labels: LabelIndex,
     hashes: Vec<u128>,
-    by_hash: HashTable<u32>,
+    by_hash: HashLookup,
     tokens: Vec<u32>,
     open: Vec<Open>,
     extras: Vec<Extra>,
@@ -89,7 +88,7 @@ impl SeriesTable {
             ooo_samples_max,
             labels: LabelIndex::new(key),
             hashes: Vec::new(),
-            by_hash: HashTable::new(),
+            by_hash: HashLookup::default(),
             tokens: Vec::new(),
             open: Vec::new(),
             extras: Vec::new(),
@@ -138,16 +137,43 @@ impl SeriesTable {
         &self.blocks
     }
 
-    /// The series with this hash. `guess` is tried first: scrapes repeat their order.
-    #[inline]
-    pub fn find(&self, hash: u128, guess: u32) -> Option<u32> {
-        if self.hashes.get(guess as usize) == Some(&hash) {
-            return Some(guess);
+    /// The series with this hash.
+    pub fn find(&self, hash: u128) -> Option<u32> {
+        self.by_hash.find(hash, &self.hashes)
+    }
+
+    /// The series of many hashes, `unknown` for those that are not here. Scrapes repeat their order, so the series
+    /// after the last one found is tried first.
+    pub fn find_all(&self, wanted: &[u128], unknown: u32, found: &mut Vec<u32>) {
+        let mut rest = wanted;
+        let mut guess = 0;
+        while let Some(&hash) = rest.first() {
+            if self.hashes.get(guess as usize) == Some(&hash) {
+                found.push(guess);
+                guess += 1;
+                rest = &rest[1..];
+                continue;
+            }
+            let (block, after) = rest.split_at(rest.len().min(BLOCK));
+            self.by_hash.find_block(block, &self.hashes, unknown, found);
+            guess = found.last().map_or(0, |sid| sid.wrapping_add(1));
+            rest = after;
         }
-        let found = self
-            .by_hash
-            .find(hash as u64, |&sid| self.hashes[sid as usize] == hash);
-        found.copied()
+    }
+
+    /// Read the append states of series that are about to be used, so that the loads overlap. The sum means nothing;
+    /// it keeps the loads from being dropped.
+    pub fn touch_states(&self, sids: impl Iterator<Item = u32>) -> u64 {
+        let states = sids.filter_map(|sid| self.open.get(sid as usize));
+        states.fold(0, |sum, open| sum.wrapping_add(open.xor.v))
+    }
+
+    /// The same for the blocks that appends to these series will write to.
+    pub fn touch_blocks(&self, sids: impl Iterator<Item = u32>) -> u64 {
+        let states = sids.filter_map(|sid| self.open.get(sid as usize));
+        states.fold(0, |sum, open| {
+            sum.wrapping_add(self.blocks.touch(&open.stream))
+        })
     }
 
     /// The log's reference of a series.
@@ -188,9 +214,7 @@ impl SeriesTable {
         self.hashes.push(hash);
         self.tokens.push(token);
         self.open.push(Open::new());
-        let hashes = &self.hashes;
-        self.by_hash
-            .insert_unique(hash as u64, sid, |&s| hashes[s as usize] as u64);
+        self.by_hash.push(&self.hashes);
         sid
     }
 
@@ -301,7 +325,7 @@ impl SeriesTable {
             + self.blocks.memory_bytes()
             + self.open.capacity() * size_of::<Open>()
             + self.hashes.capacity() * 16
-            + self.by_hash.capacity() * 5
+            + self.by_hash.memory_bytes()
             + self.tokens.capacity() * 4
             + self.extras.capacity() * size_of::<Extra>()
             + self.closed_bytes as usize

@@ -1,5 +1,7 @@
 //! One decoder family a file: `target` and its `seeds`.
 
+pub mod chunk;
 pub mod go_regex;
 pub mod proto;
 pub mod remote_write;
+pub mod wal;
