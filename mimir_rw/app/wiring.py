@@ -51,6 +51,8 @@ from mimir_rw.promql.engine import Engine, EngineOptions
 from mimir_rw.promql.parser import EVERYTHING, parse_expression, parse_selector
 from mimir_rw.promql.printer import pretty
 
+SECOND_SIGNAL_AFTER_S = 0.5
+"""What comes sooner is the first one again: supervisors signal a process and then its whole group."""
 SERIES_KEY_BYTES = 32
 """Size of the secret that series are hashed with."""
 
@@ -106,16 +108,18 @@ async def _welcome(services: ServiceSet, config: Config, port: int, log: Logger)
 
 def _stop_on_signals(services: ServiceSet, pid_path: str, log: Logger) -> None:
     loop = asyncio.get_running_loop()
-    seen: list[int] = []
+    first: list[float] = []
 
     def stop(number: int) -> None:
         name = signal.Signals(number).name
-        if seen:
+        if first and loop.time() - first[0] < SECOND_SIGNAL_AFTER_S:
+            return
+        if first:
             log.warning("second signal, ending at once", signal=name)
             if pid_path:
                 os.unlink(pid_path)
             os._exit(128 + number)
-        seen.append(number)
+        first.append(loop.time())
         log.info("stopping; a second signal ends at once", signal=name)
         services.request_stop()
 

@@ -74,8 +74,11 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path, keep: Keep) -> None:
     server = keep(mimir_rw(tmp_path, "-shutdown-delay=1m")).start()
     assert server.popen is not None
     server.popen.send_signal(signal.SIGTERM)
+    server.popen.send_signal(signal.SIGTERM)  # as supervisors do: the process, then its group
     while request(server.url + "/ready").status == 200:
         pass
+    with pytest.raises(subprocess.TimeoutExpired):
+        server.popen.wait(1)
     server.popen.send_signal(signal.SIGINT)
     assert server.popen.wait(30) == 128 + signal.SIGINT
 
