@@ -402,6 +402,25 @@ def window(
     lie in (0, 1). Raises ValueError for another name, for wrong params and for a range that is not positive.
     """
 
+def window_extended(
+    func: str,
+    cols: SampleColumns,
+    start_ms: int,
+    step_ms: int,
+    steps: int,
+    range_ms: int,
+    lookback_ms: int,
+    smoothed: bool,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """rate, increase, delta, and unless smoothed changes, resets, of `anchored` or `smoothed` ranges: over samples with
+    t - range - lookback < ts <= t (smoothed: t + lookback), stale markers left out."""
+
+def select_smoothed(
+    cols: SampleColumns, start_ms: int, step_ms: int, steps: int, lookback_ms: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The value at t on the line between its neighbours with t - lookback < ts <= t + lookback, or the earlier one's
+    where there is no later; stale markers left out."""
+
 # Aggregations below take a matrix with a mask and a group id per row, below group_count; a negative id leaves the row
 # out. They return one row per group; ValueError when lengths do not fit.
 

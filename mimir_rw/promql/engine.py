@@ -183,7 +183,7 @@ def _matrix(value: Vector | Scalar, count: int) -> Vector:
 
 
 def _range_samples(ev: Evaluation, node: MatrixSelector | SubqueryExpr) -> RangeSamples:
-    source = windows(ev, node)
+    source = windows(ev, node, "a range vector as the result")
     columns = SampleColumns.concat([batch.drop_stale() for batch in source.batches()])
     labels = source.labels
     if source.unnamed is not None and source.unnamed.any():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir_rw._native import SampleColumns, window
+from mimir_rw._native import SampleColumns, window, window_extended
 from mimir_rw.model.errors import QueryFailed
-from mimir_rw.promql.ast import Call, Expr, MatrixSelector, SubqueryExpr
+from mimir_rw.promql.ast import Call, Expr, MatrixSelector, SubqueryExpr, VectorSelector
 from mimir_rw.promql.exec.evaluation import Evaluation, repeat
 from mimir_rw.promql.exec.histogram_classic import check_quantiles
 from mimir_rw.promql.exec.selectors import Kernel, WindowSource, selector_windows
@@ -22,15 +22,30 @@ WINDOW_FUNCTIONS = (
     "max_over_time", "min_over_time", "present_over_time", "rate", "resets", "stddev_over_time", "stdvar_over_time",
     "sum_over_time", "ts_of_first_over_time", "ts_of_last_over_time", "ts_of_max_over_time", "ts_of_min_over_time",
 )  # fmt: skip
+EXTENDED_FUNCTIONS = {
+    "anchored": ("changes", "delta", "increase", "rate", "resets"),
+    "smoothed": ("delta", "increase", "rate"),
+}
 NAME_KEEPING_WINDOW_FUNCTIONS = ("first_over_time", "last_over_time")
 
 
-def windows(ev: Evaluation, node: Expr) -> WindowSource:
-    """The windows of a range vector argument."""
+def windows(ev: Evaluation, node: Expr, func: str) -> WindowSource:
+    """The windows of a range vector argument of `func`.
+
+    Raises QueryFailed for an anchored or smoothed range: those are for `window_function` alone.
+    """
     if isinstance(node, MatrixSelector):
+        _require_plain(node.selector, func)
         return selector_windows(ev, node)
     assert isinstance(node, SubqueryExpr), "the parser admits no other range vector"
     return subquery_windows(ev, node)
+
+
+def _require_plain(selector: VectorSelector, func: str) -> None:
+    for modifier, set_on in (("anchored", selector.anchored), ("smoothed", selector.smoothed)):
+        if set_on:
+            allowed = ", ".join(EXTENDED_FUNCTIONS[modifier])
+            raise QueryFailed(f"{modifier} modifier can only be used with: {allowed} - not with {func}")
 
 
 def window_kernel(func: str, source: WindowSource, *params: NDArray[np.float64]) -> Kernel:
@@ -52,28 +67,49 @@ def over_steps(ev: Evaluation, vector: Vector) -> Vector:
 
 
 def window_function(ev: Evaluation, node: Call) -> Vector:
-    source = windows(ev, node.args[0])
-    vector = source.run(ev, window_kernel(node.func.name, source))
+    source, kernel = _source_and_kernel(ev, node)
+    vector = source.run(ev, kernel)
     if node.func.name in ("rate", "increase"):
         _note_counters(ev, node, vector)
     return over_steps(ev, drop_names(vector, delayed=ev.delayed_name_removal))
 
 
+def _source_and_kernel(ev: Evaluation, node: Call) -> tuple[WindowSource, Kernel]:
+    func, ranged = node.func.name, node.args[0]
+    if isinstance(ranged, MatrixSelector):
+        selector = ranged.selector
+        modifier = "smoothed" if selector.smoothed else "anchored"
+        if (selector.anchored or selector.smoothed) and func in EXTENDED_FUNCTIONS[modifier]:
+            source = selector_windows(ev, ranged)
+            return source, _extended_kernel(ev, func, source, smoothed=selector.smoothed)
+    source = windows(ev, ranged, func)
+    return source, window_kernel(func, source)
+
+
+def _extended_kernel(ev: Evaluation, func: str, source: WindowSource, *, smoothed: bool) -> Kernel:
+    ends, lookback = source.ends, ev.defaults.lookback_ms
+
+    def run(columns: SampleColumns) -> tuple[FloatMatrix, BoolMatrix]:
+        return window_extended(func, columns, ends.start, ends.step, ends.count, source.range_ms, lookback, smoothed)
+
+    return run
+
+
 def name_keeping_window_function(ev: Evaluation, node: Call) -> Vector:
-    source = windows(ev, node.args[0])
+    source = windows(ev, node.args[0], node.func.name)
     return over_steps(ev, source.run(ev, window_kernel(node.func.name, source)))
 
 
 def quantile_over_time(ev: Evaluation, node: Call) -> Vector:
     quantile = ev.scalar(node.args[0])
     check_quantiles(ev, quantile, node.args[0])
-    return _with_params(ev, node, windows(ev, node.args[1]), quantile)
+    return _with_params(ev, node, windows(ev, node.args[1], node.func.name), quantile)
 
 
 def predict_linear(ev: Evaluation, node: Call) -> Vector:
     """From the evaluation time, whatever offset or @ say."""
     ahead = ev.scalar(node.args[1])
-    return _with_params(ev, node, windows(ev, node.args[0]), ahead, ev.steps.times().astype(np.float64))
+    return _with_params(ev, node, windows(ev, node.args[0], node.func.name), ahead, ev.steps.times().astype(np.float64))
 
 
 def double_exponential_smoothing(ev: Evaluation, node: Call) -> Vector:
@@ -82,7 +118,7 @@ def double_exponential_smoothing(ev: Evaluation, node: Call) -> Vector:
         wrong = factor[~((factor > 0) & (factor < 1))]
         if len(wrong):
             raise QueryFailed(f"invalid {what} factor. Expected: 0 < {_LETTER[what]} < 1, got: {float(wrong[0]):f}")
-    return _with_params(ev, node, windows(ev, node.args[0]), smoothing, trend)
+    return _with_params(ev, node, windows(ev, node.args[0], node.func.name), smoothing, trend)
 
 
 def _with_params(ev: Evaluation, node: Call, source: WindowSource, *params: NDArray[np.float64]) -> Vector:

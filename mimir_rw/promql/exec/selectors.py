@@ -10,18 +10,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from mimir_rw._native import LabelFrame, SampleColumns, select_instant, select_instant_times
+from mimir_rw._native import LabelFrame, SampleColumns, select_instant, select_instant_times, select_smoothed
 from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import MatrixSelector, VectorSelector
 from mimir_rw.promql.exec.evaluation import Evaluation, repeat
 from mimir_rw.promql.exec.memory import CELL_BYTES, SAMPLE_BYTES
 from mimir_rw.promql.exec.values import BoolMatrix, FloatMatrix, Vector, empty_vector
+from mimir_rw.promql.plan.selects import instant_range, window_range
 from mimir_rw.promql.steps import Steps, selector_ends
 from mimir_rw.storage.contract import SeriesSet
 
 BATCH_BYTES = 4 << 20
 
 Kernel = Callable[[SampleColumns], tuple[FloatMatrix, BoolMatrix]]
+InstantKernel = Callable[[SampleColumns, int, int, int, int], tuple[FloatMatrix, BoolMatrix]]
 
 
 def decode_batches(ev: Evaluation, series: SeriesSet, mint: int, maxt: int, steps: int = 1) -> Iterator[SampleColumns]:
@@ -64,33 +66,27 @@ def apply_kernel(
     return values, mask
 
 
-def lookup(ev: Evaluation, node: VectorSelector, mint: int, maxt: int) -> SeriesSet:
-    if node.anchored or node.smoothed:
-        raise QueryFailed(f"the {'anchored' if node.anchored else 'smoothed'} modifier is not supported yet")
-    return ev.gathered.lookup(node.matchers, mint, maxt)
-
-
 def select_vector(ev: Evaluation, node: VectorSelector) -> Vector:
-    """The newest sample within the lookback at each step."""
-    return _select(ev, node, times=False)
+    """The newest sample within the lookback at each step; a smoothed selector interpolates between neighbours."""
+    return _select(ev, node, select_smoothed if node.smoothed else select_instant)
 
 
 def select_times(ev: Evaluation, node: VectorSelector) -> Vector:
     """As `select_vector`, but the value is the sample's own time in seconds."""
-    return _select(ev, node, times=True)
+    if node.smoothed:
+        raise QueryFailed("the time of a smoothed sample is not supported yet")
+    return _select(ev, node, select_instant_times)
 
 
-def _select(ev: Evaluation, node: VectorSelector, *, times: bool) -> Vector:
+def _select(ev: Evaluation, node: VectorSelector, kernel: InstantKernel) -> Vector:
     ends = selector_ends(node.at, node.offset_ms, ev.steps)
-    lookback = ev.defaults.lookback_ms
-    mint, maxt = ends.start - lookback + 1, ends.last
-    series = lookup(ev, node, mint, maxt)
+    mint, maxt = instant_range(node, ev.steps, ev.defaults)
+    series = ev.gathered.lookup(node.matchers, mint, maxt)
     if len(series.labels) == 0 or ev.steps.count == 0:
         return empty_vector(ev.steps)
-    kernel = select_instant_times if times else select_instant
 
     def run(columns: SampleColumns) -> tuple[FloatMatrix, BoolMatrix]:
-        return kernel(columns, ends.start, ends.step, ends.count, lookback)
+        return kernel(columns, ends.start, ends.step, ends.count, ev.defaults.lookback_ms)
 
     batches = decode_batches(ev, series, mint, maxt, ends.count)
     values, mask = apply_kernel(ev, len(series.labels), ends.count, batches, run)
@@ -144,8 +140,8 @@ class WindowSource:
 def selector_windows(ev: Evaluation, node: MatrixSelector) -> WindowSource:
     selector = node.selector
     ends = selector_ends(selector.at, selector.offset_ms, ev.steps)
-    mint, maxt = ends.start - node.range_ms + 1, ends.last
-    series = lookup(ev, selector, mint, maxt)
+    mint, maxt = window_range(node, ev.steps, ev.defaults)
+    series = ev.gathered.lookup(selector.matchers, mint, maxt)
     return WindowSource(
         labels=series.labels,
         unnamed=None,

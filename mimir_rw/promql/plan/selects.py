@@ -93,20 +93,12 @@ def _selectors(
 ) -> Iterator[tuple[MatcherKey, SelectHints]]:
     """Every selector below with its time range. advice: function and grouping of the parents."""
     if isinstance(node, VectorSelector):
-        ends = selector_ends(node.at, node.offset_ms, steps)
-        yield (
-            node.matchers,
-            replace(advice, mint=ends.start - defaults.lookback_ms + 1, maxt=ends.last, step_ms=steps.step),
-        )
+        mint, maxt = instant_range(node, steps, defaults)
+        yield node.matchers, replace(advice, mint=mint, maxt=maxt, step_ms=steps.step)
         return
     if isinstance(node, MatrixSelector):
-        ends = selector_ends(node.selector.at, node.selector.offset_ms, steps)
-        yield (
-            node.selector.matchers,
-            replace(
-                advice, mint=ends.start - node.range_ms + 1, maxt=ends.last, step_ms=steps.step, range_ms=node.range_ms
-            ),
-        )
+        mint, maxt = window_range(node, steps, defaults)
+        yield node.selector.matchers, replace(advice, mint=mint, maxt=maxt, step_ms=steps.step, range_ms=node.range_ms)
         return
     if isinstance(node, SubqueryExpr):
         yield from _selectors(node.expr, subquery_steps(node, steps, defaults), defaults, SelectHints(0, 0))
@@ -119,3 +111,18 @@ def _selectors(
         advice = SelectHints(0, 0)
     for child in children(node):
         yield from _selectors(child, steps, defaults, advice)
+
+
+def instant_range(node: VectorSelector, steps: Steps, defaults: TimeDefaults) -> tuple[int, int]:
+    """First and last ms that an instant selector reads."""
+    ends = selector_ends(node.at, node.offset_ms, steps)
+    return ends.start - defaults.lookback_ms + 1, ends.last + (defaults.lookback_ms if node.smoothed else 0)
+
+
+def window_range(node: MatrixSelector, steps: Steps, defaults: TimeDefaults) -> tuple[int, int]:
+    """First and last ms that a range selector reads; anchored and smoothed ones look beyond their windows."""
+    selector = node.selector
+    ends = selector_ends(selector.at, selector.offset_ms, steps)
+    before = defaults.lookback_ms if selector.anchored or selector.smoothed else 0
+    after = defaults.lookback_ms if selector.smoothed else 0
+    return ends.start - node.range_ms - before + 1, ends.last + after

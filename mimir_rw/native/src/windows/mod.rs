@@ -11,6 +11,7 @@
 pub mod aggregate;
 pub mod buckets;
 pub mod columns;
+pub mod extended;
 pub mod grid;
 pub mod groups;
 pub mod lanes;
@@ -40,6 +41,8 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(select::select_instant, m)?)?;
     m.add_function(wrap_pyfunction!(select::select_instant_times, m)?)?;
     m.add_function(wrap_pyfunction!(window::window, m)?)?;
+    m.add_function(wrap_pyfunction!(extended::window_extended, m)?)?;
+    m.add_function(wrap_pyfunction!(extended::select_smoothed, m)?)?;
     m.add_function(wrap_pyfunction!(aggregate::aggregate, m)?)?;
     m.add_function(wrap_pyfunction!(aggregate::aggregate_quantile, m)?)?;
     m.add_function(wrap_pyfunction!(ranked::select_k, m)?)?;
