@@ -64,13 +64,12 @@ def badge(value: str, *, good: bool) -> Markup:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | int | float]], *, empty: str) -> Markup:
     """Numbers are aligned to the right. `empty` stands there instead when there is no row."""
-    lines = ["<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows]
-    if not lines:
+    shown = list(rows)
+    if not shown:
         return text(empty)
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    return Markup(
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
-    )
+    head = "".join(map(_heading_cell, columns, shown[0]))
+    lines = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in shown)
+    return Markup(f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>')
 
 
 def items(lines: Iterable[Markup]) -> Markup:
@@ -79,6 +78,10 @@ def items(lines: Iterable[Markup]) -> Markup:
 
 def preformatted(value: str) -> Markup:
     return Markup(f"<pre>{escape(value)}</pre>")
+
+
+def _heading_cell(column: str, below: str | int | float) -> str:
+    return f"<th>{escape(column)}</th>" if isinstance(below, str) else f'<th class="number">{escape(column)}</th>'
 
 
 def _cell(value: str | int | float) -> str:
