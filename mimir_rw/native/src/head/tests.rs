@@ -418,6 +418,47 @@ fn a_crash_at_any_byte_keeps_what_was_acknowledged_and_invents_nothing() {
 }
 
 #[test]
+fn a_crash_inside_the_out_of_order_log_keeps_what_was_acknowledged() {
+    let limits = Limits {
+        ooo_window_ms: 600_000,
+        ..Limits::default()
+    };
+    let wbl = Path::new("/t/wbl/00000000");
+    let fs = MemFs::default();
+    let head = open(&fs);
+    let mut states = vec![(0, Samples::new())];
+    for group in 0..40i64 {
+        let t = 1_700_000_000_000 + group * 1000;
+        let rows = [
+            ("up:a=1", vec![(t, 1.0), (t - 5500, group as f64)]),
+            ("down", vec![(t, 2.0), (t - 7300, 0.5)]),
+        ];
+        append(&head, &rows, limits).unwrap();
+        let len = fs.0.lock().unwrap().files[wbl].len();
+        states.push((len, everything(&head)));
+    }
+    let whole = fs.0.lock().unwrap().files.clone();
+    for cut in 0..=states.last().unwrap().0 {
+        let mut files = whole.clone();
+        files.get_mut(wbl).unwrap().truncate(cut);
+        let fs = MemFs::default();
+        fs.0.lock().unwrap().files = files;
+        let got = everything(&open(&fs));
+        let done = states.iter().rposition(|(end, _)| *end <= cut).unwrap();
+        assert!(contains(&got, &states[done].1), "cut at {cut} lost samples");
+        assert!(
+            contains(&states.last().unwrap().1, &got),
+            "cut at {cut} invented samples"
+        );
+        assert_eq!(
+            everything(&open(&fs)),
+            got,
+            "cut at {cut}: the tail was cut"
+        );
+    }
+}
+
+#[test]
 fn a_full_disk_at_any_byte_stores_nothing_and_recovers() {
     let ooo = Limits {
         ooo_window_ms: 60_000,
