@@ -301,6 +301,8 @@ class LabelFrame:
         values of `names` (or of all names but these). Absent equals absent only."""
     def row_ids(self) -> tuple[NDArray[np.int64], int]:
         """Id per row, equal ids for equal label sets, and the number of distinct ones."""
+    def hashes(self) -> NDArray[np.uint64]:
+        """XXH64 of each row's label set, as Prometheus hashes it (limit_ratio)."""
     def sort_order(self) -> NDArray[np.int64]:
         """Stable order of the rows by label set (name, then value, bytewise; a prefix sorts first)."""
 

@@ -22,7 +22,7 @@ EXCEPTIONS = Path(__file__).parent / "exceptions.txt"
 WHOLE = ("literals", "selectors", "staleness", "at_modifier", "trig_functions")
 """Scripts that pass whole."""
 
-NEWER_FEATURES = frozenset({"limit_ratio", "start timestamps", "trim operators"})
+NEWER_FEATURES = frozenset({"start timestamps", "trim operators"})
 """Features that the engine does not have yet, by the runner's names."""
 
 _HEADER = """\

@@ -18,6 +18,7 @@ from mimir_rw.promql.exec.number_text import general, plain_decimal
 from mimir_rw.promql.exec.values import BoolMatrix, Rows, Vector, empty_vector, merge_equal_rows
 from mimir_rw.promql.quoting import quote
 
+_HASHES = float(1 << 64)
 _ROWS_BYTES_UNCHECKED = 16 << 20
 
 
@@ -26,7 +27,7 @@ def aggregation(ev: Evaluation, node: AggregateExpr) -> Vector:
         case AggregateOp.TOPK | AggregateOp.BOTTOMK | AggregateOp.LIMITK:
             return _select_k(ev, node)
         case AggregateOp.LIMIT_RATIO:
-            raise QueryFailed("aggregation limit_ratio is not supported yet")
+            return _limit_ratio(ev, node)
         case AggregateOp.COUNT_VALUES:
             return _count_values(ev, node)
     quantile = None
@@ -81,6 +82,23 @@ def _whole_numbers(values: NDArray[np.float64]) -> NDArray[np.int64]:
     if len(too_large):
         raise QueryFailed(f"Scalar value {general(float(too_large[0]))} overflows int64")
     return values.astype(np.int64)
+
+
+def _limit_ratio(ev: Evaluation, node: AggregateExpr) -> Vector:
+    """Rows by a hash of their labels: those below r, or for a negative r those that 1 + r leaves out."""
+    assert node.param is not None
+    ratio = ev.scalar(node.param)
+    if np.isnan(ratio).any():
+        raise QueryFailed("Ratio value is NaN")
+    capped = np.clip(ratio, -1.0, 1.0)
+    for wrong, right in dict.fromkeys(zip(ratio.tolist(), capped.tolist(), strict=True)):
+        if wrong != right:
+            text = f"ratio value should be between -1 and 1, got {general(wrong)}, capping to {general(right)}"
+            ev.annotations.warn(text, node.param.span)
+    vector = ev.vector(node.expr)
+    share = (vector.labels.hashes() / _HASHES)[:, np.newaxis]
+    kept = np.where(capped >= 0, share < capped, share >= 1.0 + capped)
+    return replace(vector, mask=vector.mask & kept).compact()
 
 
 def _count_values(ev: Evaluation, node: AggregateExpr) -> Vector:

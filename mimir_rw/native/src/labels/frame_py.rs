@@ -169,6 +169,11 @@ impl LabelFrame {
         (to_ids(py, &factor.ids), factor.count)
     }
 
+    #[pyo3(name = "hashes")]
+    fn py_hashes<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u64>> {
+        py.detach(|| self.hashes()).into_pyarray(py)
+    }
+
     #[pyo3(name = "sort_order")]
     fn py_sort_order<'py>(&self, py: Python<'py>) -> Ids<'py> {
         py.detach(|| self.sort_order()).into_pyarray(py)

@@ -9,6 +9,7 @@ mod factor;
 mod format;
 pub mod frame;
 mod frame_py;
+mod hash;
 pub mod matcher;
 mod order;
 pub mod regex;
