@@ -1,4 +1,4 @@
-"""What a target runs: targets as data (`_data/targets/`), modules with what they need.
+"""What a target runs: targets as data (`targets/`, packed under `_data`), modules with what they need.
 
 A module is a service of the process. Those every process has come by themselves; a component brings what it needs.
 """
