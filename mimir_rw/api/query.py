@@ -18,7 +18,7 @@ from mimir_rw.kit.offload import Offload
 from mimir_rw.model.errors import BadRequest
 from mimir_rw.model.labels import Matcher
 from mimir_rw.promql.checks import matcher_accepts_empty
-from mimir_rw.promql.errors import ParseError
+from mimir_rw.promql.errors import InvalidQuery, ParseError
 from mimir_rw.rpc.contracts.ingester import MetricMetadata
 from mimir_rw.rpc.contracts.query import InstantQuery, QueryService, RangeQuery
 
@@ -56,7 +56,7 @@ class QueryApi:
         )
         try:
             return Answer(200, await self._service.query(call.tenant, request), JSON_TYPE)
-        except ParseError as error:
+        except InvalidQuery as error:
             raise p.invalid("query", error) from error
 
     async def query_range(self, call: Call) -> Answer:
@@ -74,7 +74,7 @@ class QueryApi:
         )
         try:
             return Answer(200, await self._service.query_range(call.tenant, request), JSON_TYPE)
-        except ParseError as error:
+        except InvalidQuery as error:
             raise p.invalid("query", error) from error
 
     async def format_query(self, call: Call) -> Answer:

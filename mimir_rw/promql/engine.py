@@ -14,8 +14,9 @@ import numpy as np
 from mimir_rw._native import LabelFrame, SampleColumns
 from mimir_rw.kit.clock import Clock
 from mimir_rw.kit.offload import Offload
-from mimir_rw.model.errors import BadRequest, QueryTimeout
+from mimir_rw.model.errors import QueryTimeout
 from mimir_rw.promql.ast import Expr, MatrixSelector, SubqueryExpr
+from mimir_rw.promql.errors import InvalidQuery
 from mimir_rw.promql.exec.annotations import Annotations
 from mimir_rw.promql.exec.dispatch import OPERATORS
 from mimir_rw.promql.exec.evaluation import Deadline, Evaluation
@@ -67,7 +68,7 @@ class Engine:
     ) -> Result:
         """Evaluate at one time.
 
-        Raises BadRequest (a query that does not parse or check), QueryFailed, LimitExceeded, QueryTimeout, and what
+        Raises InvalidQuery (a query that does not parse or check), QueryFailed, LimitExceeded, QueryTimeout, and what
         `Queryable.select` raises.
         """
         return await self._run(queryable, query, Bounds(time_ms, time_ms, 0), limits or QueryLimits())
@@ -122,7 +123,7 @@ class Engine:
         else:
             text, expr = "", query
         if not bounds.is_instant and expr.type not in (ValueType.SCALAR, ValueType.VECTOR):
-            raise BadRequest(
+            raise InvalidQuery(
                 f'invalid expression type "{expr.type.value}" for range query, must be Scalar or instant Vector'
             )
         lookback_ms = limits.lookback_ms or self._options.lookback_ms

@@ -6,7 +6,11 @@ from mimir_rw.model.errors import BadRequest
 from mimir_rw.promql.ast import Span, position
 
 
-class ParseError(BadRequest):
+class InvalidQuery(BadRequest):
+    """The query can not be evaluated whatever the data is."""
+
+
+class ParseError(InvalidQuery):
     """The text is not valid PromQL. `str()` is `line:column: parse error: message`, as Prometheus prints it."""
 
     def __init__(self, message: str, *, span: Span, query: str) -> None:

@@ -1,8 +1,10 @@
-"""Warnings and infos that an evaluation collects: texts as Prometheus gives them, each once, in order of appearance."""
+"""Warnings and infos that an evaluation collects: texts as Prometheus gives them, each once, in order of appearance.
+
+A text that comes from several places is shown with the place that was evaluated last, the outermost of nested ones.
+"""
 
 from __future__ import annotations
 
-from mimir_rw._native import LabelFrame
 from mimir_rw.promql.ast import Span, position
 
 SHOWN_MAX = 10
@@ -13,29 +15,26 @@ class Annotations:
 
     def __init__(self, *, query: str) -> None:
         self._query = query
-        self._warnings: dict[str, None] = {}
-        self._infos: dict[str, None] = {}
+        self._warnings: dict[str, Span] = {}
+        self._infos: dict[str, Span] = {}
 
     def warn(self, text: str, span: Span) -> None:
         """`text` without its prefix and without the position."""
-        self._warnings[f"PromQL warning: {text} ({position(self._query, span.start)})"] = None
+        self._warnings[text] = span
 
     def info(self, text: str, span: Span) -> None:
-        self._infos[f"PromQL info: {text} ({position(self._query, span.start)})"] = None
+        self._infos[text] = span
 
     @property
     def warnings(self) -> list[str]:
-        return list(self._warnings)
+        return self._texts("warning", self._warnings)
 
     @property
     def infos(self) -> list[str]:
-        return list(self._infos)
+        return self._texts("info", self._infos)
 
-
-def metric_suffix(labels: LabelFrame, row: int) -> str:
-    """` for metric name "m"`, or nothing where the row has no name."""
-    name = labels.row(row).get("__name__")
-    return f' for metric name "{name}"' if name else ""
+    def _texts(self, kind: str, found: dict[str, Span]) -> list[str]:
+        return [f"PromQL {kind}: {text} ({position(self._query, span.start)})" for text, span in found.items()]
 
 
 def shown(texts: list[str], kind: str) -> list[str]:

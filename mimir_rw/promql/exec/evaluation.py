@@ -67,7 +67,7 @@ class Evaluation:
     def evaluate(self, node: Expr) -> Value:
         """Raises QueryFailed, LimitExceeded, QueryTimeout, Cancelled."""
         self.deadline.check()
-        if self.steps.count > 1 and id(node) in self.hoisted:
+        if self.steps.count and self.steps.step and id(node) in self.hoisted:
             once = self.over(Steps(self.steps.start, 0, 1))
             return repeat(once.evaluate(node), self.steps.count)
         mark = self.memory.current_bytes

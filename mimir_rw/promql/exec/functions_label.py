@@ -15,16 +15,17 @@ from mimir_rw.promql.quoting import quote
 
 def label_replace(ev: Evaluation, node: Call) -> Vector:
     """label_replace(v, destination, replacement, source, regex): rows whose source value matches get a new label."""
-    vector = ev.vector(node.args[0])
     destination = ev.any_string(node.args[1])
     replacement, source, pattern = (ev.string(arg) for arg in node.args[2:])
-    values = [*vector.labels.dictionary(source), ""]
     try:
-        expanded = regex_replace(values, pattern, replacement)
+        regex_replace([], pattern, replacement)
     except RegexError:
         raise QueryFailed(f"invalid regular expression in label_replace(): {pattern}") from None
     if not is_label_name(destination):
         raise QueryFailed(f"invalid destination label name in label_replace(): {quote(destination)[1:-1]}")
+    vector = ev.vector(node.args[0])
+    values = [*vector.labels.dictionary(source), ""]
+    expanded = regex_replace(values, pattern, replacement)
     codes = vector.labels.codes(source)
     matched = np.array([text is not None for text in expanded])[codes]
     if not matched.any():
@@ -39,12 +40,12 @@ def label_replace(ev: Evaluation, node: Call) -> Vector:
 
 def label_join(ev: Evaluation, node: Call) -> Vector:
     """label_join(v, destination, separator, source...): every row gets the joined values."""
-    vector = ev.vector(node.args[0])
     separator = ev.string(node.args[2])
     destination, sources = ev.any_string(node.args[1]), [ev.any_string(arg) for arg in node.args[3:]]
     for kind, name in (("destination", destination), *(("source", source) for source in sources)):
         if not is_label_name(name):
             raise QueryFailed(f"invalid {kind} label name in label_join(): {quote(name)[1:-1]}")
+    vector = ev.vector(node.args[0])
     dictionaries = [[*vector.labels.dictionary(source), ""] for source in sources]
     columns = np.zeros((len(vector.labels), len(sources)), dtype=np.int32)
     for i, source in enumerate(sources):

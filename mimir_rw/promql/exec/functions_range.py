@@ -10,6 +10,7 @@ from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import Call, Expr, MatrixSelector, SubqueryExpr, VectorSelector
 from mimir_rw.promql.exec.evaluation import Evaluation, repeat
 from mimir_rw.promql.exec.histogram_classic import check_quantiles
+from mimir_rw.promql.exec.number_text import fixed
 from mimir_rw.promql.exec.selectors import Kernel, WindowSource, selector_windows
 from mimir_rw.promql.exec.subquery import subquery_windows
 from mimir_rw.promql.exec.values import BoolMatrix, FloatMatrix, Vector, drop_names
@@ -101,9 +102,10 @@ def name_keeping_window_function(ev: Evaluation, node: Call) -> Vector:
 
 
 def quantile_over_time(ev: Evaluation, node: Call) -> Vector:
-    quantile = ev.scalar(node.args[0])
-    check_quantiles(ev, quantile, node.args[0])
-    return _with_params(ev, node, windows(ev, node.args[1], node.func.name), quantile)
+    quantile, source = ev.scalar(node.args[0]), windows(ev, node.args[1], node.func.name)
+    if not ((quantile >= 0) & (quantile <= 1)).all():
+        check_quantiles(ev, quantile[_steps_with_samples(ev, source)], node.args[0])
+    return _with_params(ev, node, source, quantile)
 
 
 def predict_linear(ev: Evaluation, node: Call) -> Vector:
@@ -114,11 +116,21 @@ def predict_linear(ev: Evaluation, node: Call) -> Vector:
 
 def double_exponential_smoothing(ev: Evaluation, node: Call) -> Vector:
     smoothing, trend = ev.scalar(node.args[1]), ev.scalar(node.args[2])
+    source = windows(ev, node.args[0], node.func.name)
     for factor, what in ((smoothing, "smoothing"), (trend, "trend")):
-        wrong = factor[~((factor > 0) & (factor < 1))]
+        outside = (factor <= 0) | (factor >= 1)
+        wrong = factor[outside & _steps_with_samples(ev, source)] if outside.any() else factor[:0]
         if len(wrong):
-            raise QueryFailed(f"invalid {what} factor. Expected: 0 < {_LETTER[what]} < 1, got: {float(wrong[0]):f}")
-    return _with_params(ev, node, windows(ev, node.args[0], node.func.name), smoothing, trend)
+            raise QueryFailed(
+                f"invalid {what} factor. Expected: 0 < {_LETTER[what]} < 1, got: {fixed(float(wrong[0]))}"
+            )
+    return _with_params(ev, node, source, smoothing, trend)
+
+
+def _steps_with_samples(ev: Evaluation, source: WindowSource) -> NDArray[np.bool_]:
+    """Parameters are judged only where there is something to apply them to."""
+    present = over_steps(ev, source.run(ev, window_kernel("present_over_time", source)))
+    return np.asarray(present.mask.any(axis=0))
 
 
 def _with_params(ev: Evaluation, node: Call, source: WindowSource, *params: NDArray[np.float64]) -> Vector:

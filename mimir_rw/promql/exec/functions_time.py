@@ -31,7 +31,7 @@ def query_constant(ev: Evaluation, node: Call) -> Scalar:
         "start": bounds.start,
         "end": bounds.end,
         "range": bounds.end - bounds.start,
-        "step": bounds.step,
+        "step": bounds.step if bounds.start != bounds.end else 0,
     }[node.func.name]
     return Scalar(np.full(ev.steps.count, milliseconds / 1000))
 

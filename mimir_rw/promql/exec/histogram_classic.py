@@ -11,7 +11,6 @@ from mimir_rw import _native
 from mimir_rw._native import LabelFrame
 from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import Call, Expr
-from mimir_rw.promql.exec.annotations import metric_suffix
 from mimir_rw.promql.exec.evaluation import Evaluation, is_label_name
 from mimir_rw.promql.exec.number_text import general, openmetrics, parse_float
 from mimir_rw.promql.exec.values import (
@@ -70,13 +69,20 @@ class Buckets:
         highest: NDArray[np.float64],
         difference: NDArray[np.float64],
     ) -> None:
+        suffix = metric_suffix(ev, self.labels, int(groups[0]))
         seconds = (ev.steps.times()[[steps.min(), steps.max()]] // 1000).astype("datetime64[s]")
         ev.annotations.info(
-            f"{_FORCED}{metric_suffix(self.labels, int(groups[0]))}, from buckets {general(float(lowest.min()))} to "
+            f"{_FORCED}{suffix}, from buckets {general(float(lowest.min()))} to "
             f"{general(float(highest.max()))}, with a max diff of {float(difference.max()):.2g}, over {len(groups)} "
             f"samples from {seconds[0]}Z to {seconds[1]}Z",
             node.span,
         )
+
+
+def metric_suffix(ev: Evaluation, labels: LabelFrame, row: int) -> str:
+    """` for metric name "m"`; nothing where the row has no name, or where names go at once and most have lost it."""
+    name = labels.row(row).get("__name__") if ev.delayed_name_removal else None
+    return f' for metric name "{name}"' if name else ""
 
 
 def collect_buckets(ev: Evaluation, node: Expr) -> Buckets:
@@ -87,7 +93,7 @@ def collect_buckets(ev: Evaluation, node: Expr) -> Buckets:
     readable = np.array([*(bound is not None for bound in parsed), False])[codes]
     for row in np.flatnonzero(~readable).tolist():
         text = f'bucket label "le" is missing or has a malformed value of "{vector.labels.row(row).get("le", "")}"'
-        ev.annotations.warn(text + metric_suffix(vector.labels, row), node.span)
+        ev.annotations.warn(text + metric_suffix(ev, vector.labels, row), node.span)
     if not readable.all():
         vector, codes = vector.take(np.flatnonzero(readable)), codes[readable]
     groups, labels = vector.labels.group(["le"], True)
@@ -101,8 +107,8 @@ def collect_buckets(ev: Evaluation, node: Expr) -> Buckets:
 
 def histogram_quantile(ev: Evaluation, node: Call) -> Vector:
     quantile = ev.scalar(node.args[0])
-    check_quantiles(ev, quantile, node.args[0])
     buckets = collect_buckets(ev, node.args[1])
+    check_quantiles(ev, quantile, node.args[0])
     return drop_names(buckets.quantile(ev, quantile, node.args[1]), delayed=ev.delayed_name_removal)
 
 

@@ -134,15 +134,24 @@ def require_unique_one_side(sides: Sides, matching: VectorMatching) -> None:
         twice &= sides.many.mask.any(axis=0)
     if not twice.any():
         return
-    signature, step = (int(x) for x in np.argwhere(twice)[0])
-    rows = np.flatnonzero((sides.one_ids == signature) & sides.one.mask[:, step])
-    labels = sides.one.labels.take(rows)
+    step = int(np.flatnonzero(twice.any(axis=0))[0])
+    labels = sides.one.labels.take(_first_repeat(sides.one_ids, np.flatnonzero(sides.one.mask[:, step])))
     group = labels.keep(matching.labels) if matching.on else labels.drop([*matching.labels, "__name__"])
     raise QueryFailed(
         f"found duplicate series for the match group {group.format_labels(0)} on the "
         f"{'left' if sides.swapped else 'right'} hand-side of the operation: "
         f"[{labels.format_labels(0)}, {labels.format_labels(1)}];{_MANY_TO_MANY}"
     )
+
+
+def _first_repeat(ids: Rows, present: Rows) -> Rows:
+    """The first of the present rows whose id was there before, after the row that had it; there is one."""
+    seen: dict[int, int] = {}
+    for row, id_ in zip(present.tolist(), ids[present].tolist(), strict=True):
+        if id_ in seen:
+            return np.array([seen[id_], row], dtype=np.int64)
+        seen[id_] = row
+    raise AssertionError("no id is there twice")
 
 
 def require_one_to_one(sides: Sides, pairs: Pairs, both: BoolMatrix) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+import numpy as np
+
 _FLOAT = re.compile(
     r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|0[xX][\da-fA-F]*\.?[\da-fA-F]*[pP][+-]?\d+|inf(?:inity)?|nan)",
     re.IGNORECASE,
@@ -37,18 +39,19 @@ def plain_decimal(value: float) -> str:
     return f"{sign}{digits[:point]}.{digits[point:]}"
 
 
+def fixed(value: float) -> str:
+    """Six decimals."""
+    return _special(value) or f"{value:f}"
+
+
 def general(value: float) -> str:
-    """Go's %g with shortest digits: an exponent of at least two digits below 1e-4 and from 1e21 on."""
+    """Go's %g with shortest digits: an exponent of at least two digits below 1e-4 and from 1e6 on."""
     special = _special(value)
     if special is not None:
         return special
-    if value == 0 or 1e-4 <= abs(value) < 1e21:
+    if value == 0 or 1e-4 <= abs(value) < 1e6:
         return plain_decimal(value)
-    text = repr(value)
-    if "e" not in text:  # repr turns to exponents at 1e16, not before
-        return plain_decimal(value)
-    mantissa, _, exponent = text.partition("e")
-    return f"{mantissa.removesuffix('.0')}e{int(exponent):+03d}"
+    return np.format_float_scientific(value, trim="-", exp_digits=2)
 
 
 def openmetrics(value: float) -> str:

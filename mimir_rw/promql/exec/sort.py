@@ -19,10 +19,18 @@ _RUNS = re.compile(r"\d+|\D+")
 def sort_by_value(ev: Evaluation, node: Call) -> Vector:
     """NaN last in both directions; equal values keep their order."""
     vector = ev.vector(node.args[0])
-    if not ev.bounds.is_instant:
-        ev.annotations.warn(_INEFFECTIVE, node.span)
+    if _is_ineffective(ev, node):
         return vector
     return vector.take(value_order(vector.values[:, 0], descending=node.func.name == "sort_desc"))
+
+
+def _is_ineffective(ev: Evaluation, node: Call) -> bool:
+    """Over a range of times, a subquery's too, order is lost, and a warning says so; a range of one time is none."""
+    whole = ev.steps == ev.bounds.steps()
+    spread = ev.bounds.start != ev.bounds.end if whole else ev.steps.count > 1
+    if spread:
+        ev.annotations.warn(_INEFFECTIVE, node.span)
+    return ev.steps.count != 1
 
 
 def value_order(values: NDArray[np.float64], *, descending: bool) -> Rows:
@@ -32,8 +40,7 @@ def value_order(values: NDArray[np.float64], *, descending: bool) -> Rows:
 def sort_by_label(ev: Evaluation, node: Call) -> Vector:
     """Natural order of each label in turn, then of the whole label set; desc is that order reversed."""
     vector = ev.vector(node.args[0])
-    if not ev.bounds.is_instant:
-        ev.annotations.warn(_INEFFECTIVE, node.span)
+    if _is_ineffective(ev, node):
         return vector
     names = [ev.string(arg) for arg in node.args[1:]]
     rank_by_labels = np.empty(len(vector.labels), dtype=np.int64)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from mimir_rw.model.errors import BadRequest
 from mimir_rw.promql.ast import (
     AtBound,
     DurationExpr,
@@ -21,13 +20,14 @@ from mimir_rw.promql.ast import (
     position,
     transform,
 )
+from mimir_rw.promql.errors import InvalidQuery
 from mimir_rw.promql.steps import Bounds
 
 _SECONDS_MAX = (1 << 63) / 1e9
 
 
 def resolve_times(expr: Expr, bounds: Bounds, query: str) -> Expr:
-    """Raises BadRequest for a duration that does not come out, is out of range, or is not positive where it must be."""
+    """Raises InvalidQuery for a duration without a value, out of range, or not positive where it must be."""
     resolver = _Resolver(bounds, query)
     return transform(expr, resolver.rewrite)
 
@@ -102,8 +102,8 @@ class _Resolver:
             case _:
                 return max(left, right)
 
-    def _error(self, expr: DurationExpr, text: str) -> BadRequest:
-        return BadRequest(f"{position(self._query, expr.span.start)}: {text}")
+    def _error(self, expr: DurationExpr, text: str) -> InvalidQuery:
+        return InvalidQuery(f"{position(self._query, expr.span.start)}: {text}")
 
 
 def _power(left: float, right: float) -> float:

@@ -27,7 +27,7 @@ class Plan:
 
 
 def make_plan(query: str, expr: Expr, bounds: Bounds, defaults: TimeDefaults) -> Plan:
-    """Raises BadRequest for duration arithmetic that has no result."""
+    """Raises InvalidQuery for duration arithmetic that has no result."""
     expr = complete_info_calls(fold_constants(strip_parens(resolve_times(expr, bounds, query))))
     return Plan(
         query=query,

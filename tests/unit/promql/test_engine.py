@@ -275,8 +275,8 @@ async def test_batches_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch
 async def test_annotations_carry_their_position() -> None:
     result = await make_engine().instant(MemoryQueryable(DATA), "1 + histogram_quantile(2, rate(limit[5m]))", 300_000)
     assert result.warnings == (
-        "PromQL warning: quantile value should be between 0 and 1, got 2 (1:24)",
         'PromQL warning: bucket label "le" is missing or has a malformed value of "" (1:27)',
+        "PromQL warning: quantile value should be between 0 and 1, got 2 (1:24)",
     )
     assert result.infos == (
         'PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "limit" (1:32)',

@@ -1,0 +1,102 @@
+"""Both sides of a comparison: a Prometheus with its remote write receiver open, and mimir-rw, given the same series."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.parse
+from pathlib import Path
+
+from tests.differential.data import Written
+from tests.differential.generator import Dialect, Request
+from tests.e2e.processes import Answer, Process, free_port, need
+from tests.e2e.remote_write import HEADERS, body
+
+NEWEST = Path(__file__).parents[2] / ".bench/newest/usr/bin/prometheus"
+FEATURES = "promql-experimental-functions,promql-duration-expr"
+SERIES_PER_BODY = 20
+
+Version = tuple[int, int]
+REFERENCE: Version = (3, 14)
+
+
+def reference_binary() -> str:
+    """The binary named by PROMETHEUS, else the newest build fetched by scripts/newest-peers, else the installed one."""
+    if named := os.environ.get("PROMETHEUS"):
+        return named
+    found = [path for path in (str(NEWEST), shutil.which("prometheus")) if path and Path(path).exists()]
+    return max(found, key=version_of, default="") or need("prometheus", "prometheus")
+
+
+def version_of(binary: str) -> Version:
+    """A binary built without a version counts as the reference."""
+    told = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True)
+    found = re.search(r"version (\d+)\.(\d+)", told.stdout + told.stderr)
+    return (int(found[1]), int(found[2])) if found else REFERENCE
+
+
+def dialect_of(version: Version) -> Dialect:
+    """What can be compared with that version."""
+    if version >= REFERENCE:
+        return Dialect()
+    if version >= (3, 0):
+        return Dialect(durations=False, experimental=False, damage=0, leave_out=frozenset(("rate", "increase")))
+    return Dialect(
+        aligned=False, durations=False, experimental=False, damage=0, leave_out=frozenset(("rate", "increase"))
+    )
+
+
+def start_prometheus(directory: Path, binary: str) -> Process:
+    directory.mkdir(parents=True, exist_ok=True)
+    config = directory / "prometheus.yml"
+    config.write_text("{}\n")
+    port = free_port()
+    argv = [
+        binary, f"--config.file={config}", f"--storage.tsdb.path={directory / 'data'}", "--log.level=error",
+        f"--web.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver",
+        "--storage.tsdb.retention.time=100y", f"--enable-feature={FEATURES}",
+    ]  # fmt: skip
+    return Process(argv, port, "/-/ready", directory / "prometheus.log").start()
+
+
+def start_ours(directory: Path) -> Process:
+    directory.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    argv = [
+        str(Path(sys.executable).with_name("mimir-rw")), "-target=all", "-auth.multitenancy-enabled=false",
+        "-server.http-listen-address=127.0.0.1", f"-server.http-listen-port={port}", "-log.level=error",
+        f"-blocks-storage.tsdb.dir={directory / 'tsdb'}", "-query-frontend.enabled-promql-experimental-functions=all",
+        "-validation.name-validation-scheme=utf8",
+    ]  # fmt: skip
+    return Process(argv, port, "/ready", directory / "ours.log", cwd=directory).start()
+
+
+def give(process: Process, path: str, written: list[Written]) -> None:
+    """Write all series, some per request, in the order given."""
+    client = http.client.HTTPConnection("127.0.0.1", process.port, timeout=60)
+    for at in range(0, len(written), SERIES_PER_BODY):
+        samples = [(w.labels, ts, value) for w in written[at : at + SERIES_PER_BODY] for ts, value in w.points]
+        client.request("POST", path, body(samples), HEADERS)
+        answer = client.getresponse()
+        text = answer.read()
+        assert answer.status // 100 == 2, (answer.status, text)
+    client.close()
+
+
+class Asker:
+    """One connection to one side."""
+
+    def __init__(self, process: Process, prefix: str) -> None:
+        self._prefix = prefix
+        self._client = http.client.HTTPConnection("127.0.0.1", process.port, timeout=120)
+
+    def ask(self, request: Request) -> Answer:
+        form = urllib.parse.urlencode(request.params)
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        self._client.request("POST", f"{self._prefix}/api/v1/{request.path}", form, headers)
+        answer = self._client.getresponse()
+        return Answer(answer.status, answer.read(), dict(answer.headers))
