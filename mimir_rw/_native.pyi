@@ -31,6 +31,9 @@ class WriteBatch:
     def sample_count(self) -> int: ...
     @property
     def metadata_count(self) -> int: ...
+    @property
+    def byte_size(self) -> int:
+        """Bytes of labels, samples and metadata."""
     def tokens(self) -> NDArray[np.uint32]:
         """Ring token of each series."""
     # For looking at a batch row by row; nothing hot calls these.

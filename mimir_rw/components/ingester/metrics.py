@@ -27,6 +27,9 @@ class IngesterMetrics:
             "cortex_ingester_ingested_metadata_failures_total", "Metadata entries refused.", _USER
         )
         self.inflight = metrics.gauge("cortex_ingester_inflight_push_requests", "Pushes being worked on.")
+        self.inflight_bytes = metrics.gauge(
+            "cortex_ingester_inflight_push_requests_bytes", "Bytes of the pushes being worked on."
+        )
         self.wal_failures = metrics.counter(
             "cortex_ingester_tsdb_wal_writes_failed_total", "Groups of pushes that could not be logged."
         )

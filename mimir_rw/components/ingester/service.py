@@ -247,7 +247,7 @@ class IngesterService(Service):
         """See `rpc.contracts.ingester.Ingester`."""
         if self.state is not ServiceState.RUNNING:
             raise Unavailable("the ingester is not running")
-        with self._admitted():
+        with self._admitted(batch.byte_size):
             state = self._tenants.get(tenant) or self._first_push(tenant)
             rejections = self._push_metadata(tenant, state, batch)
             if not batch.sample_count:
@@ -288,18 +288,23 @@ class IngesterService(Service):
         return rejections
 
     @contextmanager
-    def _admitted(self) -> Iterator[None]:
+    def _admitted(self, size: int) -> Iterator[None]:
         """Hold a place among the pushes this process works on; Overloaded when there is none."""
-        bounds, inflight = self._instance_limits(), self._metrics.inflight
+        bounds, inflight, inflight_bytes = self._instance_limits(), self._metrics.inflight, self._metrics.inflight_bytes
         if bounds.max_inflight_push_requests and inflight.value >= bounds.max_inflight_push_requests:
             raise self._overloaded("max-inflight-push-requests", "pushes in work", bounds.max_inflight_push_requests)
+        bytes_max = bounds.max_inflight_push_requests_bytes
+        if bytes_max and inflight_bytes.value and inflight_bytes.value + size > bytes_max:
+            raise self._overloaded("max-inflight-push-requests-bytes", "bytes of pushes in work", bytes_max)
         if bounds.max_ingestion_rate and self._rate.per_second >= bounds.max_ingestion_rate:
             raise self._overloaded("max-ingestion-rate", "samples per second", bounds.max_ingestion_rate)
         inflight.inc()
+        inflight_bytes.inc(size)
         try:
             yield
         finally:
             inflight.dec()
+            inflight_bytes.dec(size)
 
     def _count_refused(self, tenant: str, state: Tenant, refused: Sequence[RefusedSamples]) -> None:
         for r in refused:

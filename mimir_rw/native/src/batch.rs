@@ -72,6 +72,19 @@ impl WriteBatch {
         self.metadata.len()
     }
 
+    /// Bytes of labels, samples and metadata.
+    #[getter]
+    fn byte_size(&self) -> usize {
+        let row = size_of::<u128>() + size_of::<(u32, u32)>() + 2 * size_of::<u32>();
+        let metadata = self.metadata.iter();
+        self.buf.len()
+            + self.label_range.len() * row
+            + self.ts.len() * 16
+            + metadata
+                .map(|m| m.name.len() + m.help.len() + m.unit.len())
+                .sum::<usize>()
+    }
+
     fn tokens<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u32>> {
         PyArray1::from_slice(py, &self.token)
     }

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::hint::black_box;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -267,10 +267,7 @@ impl Replay {
 
     fn save_tail(&self, segment: &Segment, offset: u64, to: &Path) -> io::Result<()> {
         let mut input = self.fs.read(&segment.path)?;
-        io::copy(
-            &mut io::Read::by_ref(&mut input).take(offset),
-            &mut io::sink(),
-        )?;
+        io::copy(&mut input.by_ref().take(offset), &mut io::sink())?;
         let mut out = AppendWriter(self.fs.create(to)?);
         io::copy(&mut input, &mut out).map(|_| ())
     }
@@ -283,8 +280,6 @@ impl Replay {
         cut.map_err(|e| io_error(&segment.path, &e))
     }
 }
-
-use std::io::Read;
 
 struct AppendWriter(Box<dyn AppendFile>);
 

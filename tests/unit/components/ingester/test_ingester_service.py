@@ -147,16 +147,22 @@ async def test_metadata_is_kept_beside_samples(world: World) -> None:
     [
         ({"max_tenants": 1}, "ingester-max-tenants"),
         ({"max_series": 1}, "ingester-max-series"),
-        ({"max_inflight_push_requests": 0.5}, "ingester-max-inflight-push-requests"),
+        ({"max_inflight_push_requests": 1}, "ingester-max-inflight-push-requests"),
+        ({"max_inflight_push_requests_bytes": 2}, "ingester-max-inflight-push-requests-bytes"),
     ],
 )
 async def test_limits_of_the_process(world: World, bound: dict[str, int], error_id: str) -> None:
     async with world.running() as service:
         await service.push("t1", scrape(0, "a"))
         world.instance = replace(world.instance, **bound)
-        if error_id == "ingester-max-inflight-push-requests":
-            service._metrics.inflight.inc()
-        with pytest.raises(Overloaded, match=error_id):
+        if "inflight" in error_id:
+            first = asyncio.create_task(service.push("t1", scrape(1, "a")))
+            await asyncio.sleep(0)
+            with pytest.raises(Overloaded, match=rf"{error_id}\)"):
+                await service.push("t1", scrape(2, "a"))
+            await first
+            return
+        with pytest.raises(Overloaded, match=rf"{error_id}\)"):
             await service.push("t2", scrape(0, "a"))
 
 
