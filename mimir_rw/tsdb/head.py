@@ -22,6 +22,9 @@ _CLOSED = "the ingester is shutting down"
 REPLAY_STEP_BYTES = 4 << 20
 """Log bytes between two reports of progress."""
 
+Extent = tuple[int, int | None, int | None]
+"""Series, oldest and newest sample in ms (None when empty)."""
+
 
 @dataclass(frozen=True, slots=True)
 class HeadOptions:
@@ -71,6 +74,7 @@ class TenantHead:
         self._on_progress = on_progress
         self._on_append = on_append
         self._native: Head | None = None
+        self._extent: Extent = (0, None, None)
 
     @property
     def is_open(self) -> bool:
@@ -98,6 +102,7 @@ class TenantHead:
             self.failure = f"the WAL of tenant {self.tenant} cannot be replayed: {error.args[0]}"
             self.lane.fail(self.failure)
             raise Unavailable(self.failure) from error
+        self._extent = native.extent()
         self._native = native
         return native.replay_report()
 
@@ -120,9 +125,10 @@ class TenantHead:
         """None while the head is not open. Call it in a thread: it waits for an append that is under way."""
         return None if self._native is None else self._native.stats()
 
-    def extent(self) -> tuple[int, int | None, int | None]:
-        """Series, oldest and newest sample in ms."""
-        return (0, None, None) if self._native is None else self._native.extent()
+    @property
+    def extent(self) -> Extent:
+        """As of the last group. The native head is not asked here: it may be busy, and this runs on the event loop."""
+        return self._extent
 
     def _make(self) -> Head:
         options = self._options
@@ -139,16 +145,17 @@ class TenantHead:
     async def _append(self, batches: Sequence[WriteBatch]) -> list[AppendResult]:
         native, limits = self.native, self._limits()
 
-        def group() -> list[AppendResult]:
-            return native.append(
+        def group() -> tuple[list[AppendResult], Extent]:
+            results = native.append(
                 batches,
                 series_max=limits.series_max,
                 series_per_metric_max=limits.series_per_metric_max,
                 ooo_window_ms=limits.ooo_window_ms,
             )
+            return results, native.extent()
 
         try:
-            results = await self._offload.run(group)
+            results, self._extent = await self._offload.run(group)
         except WalFailed as error:
             self._on_append(self, error)
             text = error.args[0]

@@ -234,12 +234,12 @@ class IngesterService(Service):
 
     def _group_limits(self, tenant: str) -> AppendLimits:
         bound = self._instance_limits().max_series
-        series = self._tenants[tenant].head.extent()[0]
+        series = self._tenants[tenant].head.extent[0]
         room = bound - self._series_count() if bound else None
         return append_limits(self._limits.for_tenant(tenant), series=series, instance_room=room)
 
     def _series_count(self) -> int:
-        return sum(tenant.head.extent()[0] for tenant in self._tenants.values())
+        return sum(tenant.head.extent[0] for tenant in self._tenants.values())
 
     # -- write ------------------------------------------------------------------------------------------------------
 
@@ -316,7 +316,7 @@ class IngesterService(Service):
         """A series refused although the tenant may have more was refused by the limit of this process."""
         if all(r.error_id != "max-series-per-user" for r in refused):
             return
-        bound, series = self._instance_limits().max_series, state.head.extent()[0]
+        bound, series = self._instance_limits().max_series, state.head.extent[0]
         if bound and (not tenant_max or series < tenant_max):
             raise self._overloaded("max-series", "series in memory", bound)
 
@@ -410,14 +410,14 @@ class IngesterService(Service):
 
     async def all_user_stats(self) -> list[TenantStats]:
         return [
-            TenantStats(name, tenant.rate.per_second, tenant.head.extent()[0])
+            TenantStats(name, tenant.rate.per_second, tenant.head.extent[0])
             for name, tenant in sorted(self._tenants.items())
         ]
 
     def heads(self) -> list[HeadFacts]:
         """Facts about the open heads, by tenant."""
         opened = ((name, tenant.head) for name, tenant in sorted(self._tenants.items()) if tenant.head.is_open)
-        return [HeadFacts(name, *head.extent()) for name, head in opened]
+        return [HeadFacts(name, *head.extent) for name, head in opened]
 
     async def _ask(self, tenant: str, question: Callable[[Head], T], nothing: T) -> T:
         """Run a question on the tenant's head in a thread; `nothing` for a tenant that has no data.
