@@ -59,6 +59,17 @@ ELEMENTWISE: dict[str, Callable[[FloatMatrix], FloatMatrix]] = {
 }
 
 
+def _maximum(a: FloatMatrix, b: FloatMatrix) -> FloatMatrix:
+    """NaN if either is, but for +Inf, which is the greatest even beside NaN."""
+    greatest = np.maximum(a, b)
+    return np.where(np.isposinf(a) | np.isposinf(b), np.inf, greatest) if np.isnan(greatest).any() else greatest
+
+
+def _minimum(a: FloatMatrix, b: FloatMatrix) -> FloatMatrix:
+    """The mirror image."""
+    return -_maximum(-a, -b)
+
+
 def elementwise(ev: Evaluation, node: Call) -> Vector:
     vector = ev.vector(node.args[0])
     return _with_values(ev, vector, ELEMENTWISE[node.func.name](vector.values))
@@ -68,7 +79,7 @@ def clamp(ev: Evaluation, node: Call) -> Vector:
     """clamp(v, min, max): no element at steps where max < min."""
     vector = ev.vector(node.args[0])
     low, high = ev.scalar(node.args[1]), ev.scalar(node.args[2])
-    clamped = np.maximum(low, np.minimum(high, vector.values))
+    clamped = _maximum(low, _minimum(high, vector.values))
     empty = high < low
     if empty.any():
         vector = replace(vector, mask=vector.mask & ~empty)
@@ -78,7 +89,7 @@ def clamp(ev: Evaluation, node: Call) -> Vector:
 def clamp_one_side(ev: Evaluation, node: Call) -> Vector:
     vector = ev.vector(node.args[0])
     bound = ev.scalar(node.args[1])
-    bounded = np.minimum if node.func.name == "clamp_max" else np.maximum
+    bounded = _minimum if node.func.name == "clamp_max" else _maximum
     return _with_values(ev, vector, bounded(bound, vector.values))
 
 
@@ -91,9 +102,9 @@ def round_to(ev: Evaluation, node: Call) -> Vector:
 
 
 def scalar_extreme(ev: Evaluation, node: Call) -> Scalar:
-    """min_of and max_of: NaN if either is."""
+    """min_of and max_of."""
     left, right = ev.scalar(node.args[0]), ev.scalar(node.args[1])
-    return Scalar((np.minimum if node.func.name == "min_of" else np.maximum)(left, right))
+    return Scalar((_minimum if node.func.name == "min_of" else _maximum)(left, right))
 
 
 def pi(ev: Evaluation, node: Call) -> Scalar:
