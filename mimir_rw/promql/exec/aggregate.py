@@ -102,7 +102,7 @@ def _limit_ratio(ev: Evaluation, node: AggregateExpr) -> Vector:
 
 
 def _count_values(ev: Evaluation, node: AggregateExpr) -> Vector:
-    """A row per distinct value, with the value as a label."""
+    """A row per group and distinct value. The value is a label, in place of one of that name, before the grouping."""
     assert node.param is not None
     name = ev.any_string(node.param)
     if not is_label_name(name):
@@ -110,12 +110,16 @@ def _count_values(ev: Evaluation, node: AggregateExpr) -> Vector:
     vector = ev.vector(node.expr)
     if len(vector.labels) == 0:
         return empty_vector(ev.steps)
+    vector = replace(vector, labels=vector.labels.drop([name]))
     groups, labels = group_rows(node, vector)
+    flags = _group_flags(vector, groups, len(labels))
+    if node.without and name in node.grouping:
+        values, mask = _native.aggregate("count", groups, len(labels), vector.values, vector.mask)
+        return Vector(labels, values, mask, flags)
     _account_distinct_values(ev, vector)
     pair_groups, pair_values, (values, mask) = _native.count_values(groups, len(labels), vector.values, vector.mask)
     texts = [plain_decimal(value) for value in pair_values.tolist()]
     codes = np.arange(len(texts), dtype=np.int32)
-    flags = _group_flags(vector, groups, len(labels))
     unnamed = None if flags is None else flags[pair_groups]
     return merge_equal_rows(Vector(labels.take(pair_groups).with_column(name, texts, codes), values, mask, unnamed))
 
