@@ -1,6 +1,6 @@
 """CPU of the query engine over a head, without HTTP: for each query of queries.json milliseconds by phase.
 
-usage: python tests/bench/engine_bench.py [--series 50000] [--steps 40] [--rounds 5] [--profile NAME]
+usage: python -m tests.bench.engine_bench [--series 50000] [--steps 40] [--rounds 5] [--profile NAME]
 
 Series and values are those of head_bench. The range is the whole load at a step of 15 s, so that a query touches about
 a tenth of the series at `steps` steps.
@@ -26,7 +26,10 @@ from mimir_rw.model.labels import Matcher
 from mimir_rw.promql.engine import Engine
 from mimir_rw.promql.result import Result
 from mimir_rw.storage.contract import SelectHints, SeriesSet
-from tests.bench.head_bench import INTERVAL_MS, START_MS, Load, replay
+from tests.bench.head_bench import START_MS, batches, replay
+from tests.bench.load import Load
+
+STEP_MS = 15_000
 
 
 class HeadQueryable:
@@ -50,21 +53,20 @@ class HeadQueryable:
 
 
 def filled_head(directory: str, series: int, steps: int) -> Head:
-    load = Load(series=series, per_request=2000, shuffle=False)
     head, _ = replay(directory)
-    for step in range(steps):
-        head.append(load.step(step))
+    for made in batches(Load("ordered", series, steps, START_MS)):
+        head.append(made)
     return head
 
 
 async def bench(head: Head, steps: int, rounds: int, profiled: str) -> None:
     engine = Engine(clock=SystemClock(), offload=InlineOffload())
     queryable = HeadQueryable(head)
-    end = START_MS + (steps - 1) * INTERVAL_MS
+    end = START_MS + (steps - 1) * STEP_MS
     for item in json.loads((Path(__file__).parent / "queries.json").read_text()):
 
         async def run(query: str = item["q"]) -> Result:
-            return await engine.range(queryable, query, START_MS, end, INTERVAL_MS)
+            return await engine.range(queryable, query, START_MS, end, STEP_MS)
 
         result = await run()
         queryable.select_s, began = 0.0, time.process_time()

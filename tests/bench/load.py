@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import cramjam
 import numpy as np
 from numpy.typing import NDArray
+
+from tests.remote_write import compress, field, labels, uvarint
 
 Variant = Literal["ordered", "shuffled", "churning"]
 
@@ -66,11 +67,11 @@ def metric_name(series: int) -> str:
 METRICS = sorted({metric_name(i) for i in range(SERIES_PER_POD)})
 
 
-def series_labels(series: int, pod: int | None = None) -> list[tuple[str, str]]:
-    """Sorted labels of a series; `pod` overrides the pod that it belongs to (churn)."""
+def series_labels(series: int, pod: int | None = None) -> dict[str, str]:
+    """Labels of a series; `pod` overrides the pod that it belongs to (churn)."""
     pod = series // SERIES_PER_POD if pod is None else pod
     kind, _, sub = kind_of(series)
-    labels = {
+    pairs = {
         "__name__": metric_name(series),
         "cluster": f"prod-{pod % 3}",
         "namespace": f"team-{pod % 17:02d}",
@@ -82,29 +83,12 @@ def series_labels(series: int, pod: int | None = None) -> list[tuple[str, str]]:
         "region": "eu-west-1",
     }
     if kind == "bucket":
-        labels["le"] = _LE[sub]
+        pairs["le"] = _LE[sub]
     elif kind == "counter":
-        labels["code"] = str(_CODE[sub])
+        pairs["code"] = str(_CODE[sub])
     else:
-        labels["queue"] = f"q{sub}"
-    return sorted(labels.items())
-
-
-def uvarint(n: int) -> bytes:
-    out = bytearray()
-    while n >= 0x80:
-        out.append((n & 0x7F) | 0x80)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
-
-
-def field(number: int, payload: bytes) -> bytes:
-    return uvarint(number << 3 | 2) + uvarint(len(payload)) + payload
-
-
-def label_fields(labels: list[tuple[str, str]]) -> bytes:
-    return b"".join(field(1, field(1, k.encode()) + field(2, v.encode())) for k, v in labels)
+        pairs["queue"] = f"q{sub}"
+    return pairs
 
 
 class Template:
@@ -129,7 +113,7 @@ class Template:
         raw = self._bytes.copy()
         raw[self._value_at] = values.astype("<f8").view(np.uint8).reshape(-1, 8)
         raw[self._time_at] = np.frombuffer(uvarint(ts_ms), dtype=np.uint8)
-        return bytes(cramjam.snappy.compress_raw(raw.tobytes()))
+        return compress(raw.tobytes())
 
 
 class Values:
@@ -164,7 +148,7 @@ def bodies(load: Load) -> Iterator[list[bytes]]:
     """The compressed request bodies of each step."""
     values = Values(load.series)
     spans = [(lo, min(lo + load.per_request, load.series)) for lo in range(0, load.series, load.per_request)]
-    heads = [label_fields(series_labels(i)) for i in range(load.series)]
+    heads = [labels(series_labels(i)) for i in range(load.series)]
     templates = [Template(heads[lo:hi]) for lo, hi in spans]
     rng = np.random.default_rng(11)
     next_pod = load.series // SERIES_PER_POD + 1
@@ -180,7 +164,7 @@ def bodies(load: Load) -> Iterator[list[bytes]]:
             for victim in rng.choice(pods, max(1, int(pods * CHURN_SHARE)), replace=False):
                 lo = int(victim) * SERIES_PER_POD
                 hi = min(lo + SERIES_PER_POD, load.series)
-                heads[lo:hi] = [label_fields(series_labels(i, next_pod)) for i in range(lo, hi)]
+                heads[lo:hi] = [labels(series_labels(i, next_pod)) for i in range(lo, hi)]
                 next_pod += 1
             templates = [Template(heads[lo:hi]) for lo, hi in spans]
         yield [t.body(now[order[lo:hi]], ts) for t, (lo, hi) in zip(templates, spans, strict=True)]

@@ -174,10 +174,8 @@ def main() -> int:
     if not any(r.name.startswith("newest") for r in recipes):
         console.print(f"[dim]no newer peers in {args.newest} (scripts/newest-peers fetches them)[/dim]")
     end_ms = int(time.time() * 1000) // 15_000 * 15_000
-    columns = []
     with tempfile.TemporaryDirectory(prefix="mimir-rw-bench-") as work:
-        for recipe in recipes:
-            columns.append(run_server(recipe, args, end_ms, Path(work), console))
+        columns = [run_server(recipe, args, end_ms, Path(work), console) for recipe in recipes]
     console.print(ingest_table(columns))
     console.print(query_table([c for c in columns if c.queries]))
     failed = 0

@@ -49,7 +49,9 @@ class Answer:
         return json.loads(self.body)
 
 
-def request(url: str, *, data: bytes | None = None, headers: dict[str, str] | None = None, timeout: float = 30) -> Answer:
+def request(
+    url: str, *, data: bytes | None = None, headers: dict[str, str] | None = None, timeout: float = 30
+) -> Answer:
     """One HTTP request; statuses of any kind are answers, a broken connection is an OSError."""
     call = urllib.request.Request(url, data=data, headers=headers or {})
     try:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import http.client
-import struct
 import threading
 import time
 from dataclasses import dataclass, field
 
-import cramjam
-
-from tests.bench.load import field as proto_field
-from tests.bench.load import label_fields, uvarint
+from tests import remote_write
 from tests.e2e.processes import query
 
 HEADERS = {
@@ -21,16 +17,12 @@ HEADERS = {
     "User-Agent": "mimir-rw-e2e",
 }
 
-Series = tuple[tuple[str, str], ...]
+Labels = dict[str, str]
 
 
-def body(samples: list[tuple[Series, int, float]]) -> bytes:
-    """A remote write 1.0 request: one time series a sample, given as (sorted labels, ms, value)."""
-    parts = []
-    for labels, ts, value in samples:
-        sample = b"\x09" + struct.pack("<d", value) + b"\x10" + uvarint(ts)
-        parts.append(proto_field(1, label_fields(list(labels)) + proto_field(2, sample)))
-    return bytes(cramjam.snappy.compress_raw(b"".join(parts)))
+def body(samples: list[tuple[Labels, int, float]]) -> bytes:
+    """A remote write request: one time series a sample, given as (labels, ms, value)."""
+    return remote_write.body(*(remote_write.series(labels, [(ms, value)]) for labels, ms, value in samples))
 
 
 def push(port: int, payload: bytes, timeout: float = 10) -> tuple[int, bytes]:
@@ -67,8 +59,8 @@ class Sender(threading.Thread):
     def __hash__(self) -> int:
         return id(self)
 
-    def labels(self, index: int) -> Series:
-        return (("__name__", "e2e_sample"), ("series", f"{index:04d}"), ("sender", self.name_label))
+    def labels(self, index: int) -> Labels:
+        return {"__name__": "e2e_sample", "series": f"{index:04d}", "sender": self.name_label}
 
     def value(self, index: int, tick: int) -> float:
         return tick * 1000.0 + index

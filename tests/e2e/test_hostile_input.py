@@ -13,9 +13,9 @@ from pathlib import Path
 import cramjam
 import pytest
 
-from tests.bench.load import field, uvarint
 from tests.e2e.processes import Process, metric, mimir_rw, request
 from tests.e2e.remote_write import HEADERS, body
+from tests.remote_write import compress, field, label, sample
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -73,7 +73,7 @@ def unharmed(server: Process) -> Iterator[None]:
 def valid_body(rng: random.Random) -> bytes:
     now = int(time.time() * 1000)
     rows = [
-        ((("__name__", f"m{rng.randrange(20)}"), ("a", "x" * rng.randrange(9)), ("b", str(n))), now - n, rng.random())
+        ({"__name__": f"m{rng.randrange(20)}", "a": "x" * rng.randrange(9), "b": str(n)}, now - n, rng.random())
         for n in range(rng.randrange(1, 12))
     ]
     return bytes(cramjam.snappy.decompress_raw(body(rows)))
@@ -107,9 +107,7 @@ def test_mutated_pushes(server: Process) -> None:
     for n in range(PUSHES):
         raw = rng.choice(seeds)
         # Two in three damaged under the compression, the others in it.
-        payload = bytes(cramjam.snappy.compress_raw(mutate(raw, rng))) if n % 3 else mutate(
-            bytes(cramjam.snappy.compress_raw(raw)), rng
-        )
+        payload = compress(mutate(raw, rng)) if n % 3 else mutate(compress(raw), rng)
         client.request("POST", "/api/v1/push", payload, HEADERS)
         answer = client.getresponse()
         text = answer.read()
@@ -150,17 +148,8 @@ def test_mutated_queries(server: Process) -> None:
     assert seen.get(400, 0) > QUERIES // 10, seen
 
 
-def label(name: bytes, value: bytes) -> bytes:
-    return field(1, field(1, name) + field(2, value))
-
-
 def series(labels: bytes) -> bytes:
-    sample = b"\x09" + bytes(8) + b"\x10" + uvarint(int(time.time() * 1000))
-    return field(1, labels + field(2, sample))
-
-
-def compress(raw: bytes) -> bytes:
-    return bytes(cramjam.snappy.compress_raw(raw))
+    return field(1, labels + sample(int(time.time() * 1000), 0.0))
 
 
 BOMBS: dict[str, Callable[[], bytes]] = {
@@ -234,7 +223,7 @@ def test_tenant_tricks(tmp_path: Path, server: Process, tenant: str) -> None:
     try:
         headers = HEADERS | {"X-Scope-OrgID": tenant}
         now = int(time.time() * 1000)
-        answer = request(process.url + "/api/v1/push", data=body([((("__name__", "a"),), now, 1.0)]), headers=headers)
+        answer = request(process.url + "/api/v1/push", data=body([({"__name__": "a"}, now, 1.0)]), headers=headers)
         assert answer.status in (400, 401, 422), (answer.status, answer.body[:300])
         assert sorted(p.name for p in directory.iterdir()) == ["mimir-rw.log", "tsdb"]
     finally:

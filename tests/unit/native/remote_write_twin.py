@@ -1,53 +1,15 @@
-"""Remote write 1.0 by other means: bodies built by hand, and read by the protobuf runtime with a decoder in plain
-Python that follows remote-write.md. The oracle of the native kernel, and a builder of bodies for other tests."""
+"""Remote write 1.0 by other means: bodies read by the protobuf runtime with a decoder in plain Python that follows
+remote-write.md. The oracle of the native kernel."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import cramjam
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 LABEL_NAMES_MAX = 4
-
-
-def uvarint(n: int) -> bytes:
-    n &= (1 << 64) - 1
-    out = bytearray()
-    while n >= 0x80:
-        out.append(n & 0x7F | 0x80)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
-
-
-def field(number: int, payload: bytes) -> bytes:
-    return uvarint(number << 3 | 2) + uvarint(len(payload)) + payload
-
-
-def label(name: bytes, value: bytes) -> bytes:
-    return field(1, field(1, name) + field(2, value))
-
-
-def sample(ms: int, value: float) -> bytes:
-    return field(2, b"\x09" + struct.pack("<d", value) + b"\x10" + uvarint(ms))
-
-
-def series(labels: Mapping[str, str], samples: Iterable[tuple[int, float]]) -> bytes:
-    """A series field with labels sorted as Prometheus sends them."""
-    inner = b"".join(label(n.encode(), v.encode()) for n, v in sorted(labels.items()))
-    return field(1, inner + b"".join(sample(ms, value) for ms, value in samples))
-
-
-def metadata(metric: str, kind: int, help: str, unit: str = "") -> bytes:
-    texts = field(2, metric.encode()) + field(4, help.encode()) + field(5, unit.encode())
-    return field(3, b"\x08" + uvarint(kind) + texts)
-
-
-def body(*fields: bytes) -> bytes:
-    return bytes(cramjam.snappy.compress_raw(b"".join(fields)))
 
 
 def _write_request() -> Any:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimir_rw._native import BodyTooLarge, DecodedPush, DecodeError, KnownSeries, PushLimits, decode_remote_write
+from tests import remote_write as build
 from tests.unit.native import remote_write_twin as twin
 
 LIMITS = PushLimits(
@@ -50,7 +51,7 @@ def seen(push: DecodedPush) -> tuple[list[twin.Row], dict[str, int], int]:
 
 def padded_varint(n: int, extra: int) -> bytes:
     """A varint that is `extra` bytes longer than need be."""
-    plain = twin.uvarint(n)
+    plain = build.uvarint(n)
     if not extra or len(plain) + extra > 5:
         return plain
     return plain[:-1] + bytes([plain[-1] | 0x80]) + b"\x80" * (extra - 1) + b"\x00"
@@ -86,7 +87,7 @@ def labels(draw: st.DrawFn) -> bytes:
 @st.composite
 def samples(draw: st.DrawFn) -> bytes:
     value = b"\x09" + draw(st.binary(min_size=8, max_size=8))
-    time = b"\x10" + twin.uvarint(draw(TIMES))
+    time = b"\x10" + build.uvarint(draw(TIMES))
     parts = draw(st.permutations([value, time, draw(UNKNOWN)]))
     return draw(fields(2, b"".join(parts[: draw(st.integers(0, 3))])))
 
@@ -96,14 +97,14 @@ def series(draw: st.DrawFn) -> bytes:
     parts: Sequence[bytes] = draw(st.lists(labels(), max_size=6)) + draw(st.lists(samples(), max_size=3))
     if draw(st.booleans()):
         plain = {"__name__": "up", "job": draw(st.sampled_from("abc"))}
-        parts = [*(twin.label(n.encode(), v.encode()) for n, v in plain.items()), *parts[len(parts) // 2 :]]
+        parts = [*(build.label(n.encode(), v.encode()) for n, v in plain.items()), *parts[len(parts) // 2 :]]
     if draw(st.integers(0, 3)) == 0:
         parts = draw(st.permutations([*parts, draw(UNKNOWN)]))
     return draw(fields(1, b"".join(parts)))
 
 
 METADATA = st.builds(
-    twin.metadata, st.sampled_from(["up", "x"]), st.integers(0, 9), st.text(max_size=20), st.sampled_from(["", "s"])
+    build.metadata, st.sampled_from(["up", "x"]), st.integers(0, 9), st.text(max_size=20), st.sampled_from(["", "s"])
 )
 MESSAGES = st.lists(st.one_of(series(), series(), METADATA, UNKNOWN), max_size=6).map(b"".join)
 
@@ -158,7 +159,7 @@ def test_noise_is_an_error_or_a_push(noise: bytes) -> None:
 
 def test_threads_may_share_a_known_set() -> None:
     def message(n: int) -> bytes:
-        return b"".join(twin.series({"__name__": "up", "n": str(i * 7 % 900 + n)}, [(1, 1.0)]) for i in range(400))
+        return b"".join(build.series({"__name__": "up", "n": str(i * 7 % 900 + n)}, [(1, 1.0)]) for i in range(400))
 
     expected = [seen(decode(message(n))) for n in range(20)]
     known = KnownSeries(entries_max=500)
@@ -170,7 +171,7 @@ def test_threads_may_share_a_known_set() -> None:
 
 
 def test_over_the_bound() -> None:
-    message = twin.series({"__name__": "up"}, [(1, 1.0)])
+    message = build.series({"__name__": "up"}, [(1, 1.0)])
     assert decode(message, bytes_max=len(message)).batch.sample_count == 1
     with pytest.raises(BodyTooLarge, match=r"set -distributor\.max-recv-msg-size or contact"):
         decode(message, bytes_max=len(message) - 1)
@@ -184,7 +185,7 @@ def test_key_must_have_32_bytes() -> None:
 
 
 def test_hash_depends_on_the_key_and_token_on_the_tenant() -> None:
-    raw = twin.body(twin.series({"__name__": "up", "job": "a"}, [(1, 1.0)]))
+    raw = build.body(build.series({"__name__": "up", "job": "a"}, [(1, 1.0)]))
     known = KnownSeries(entries_max=8)
 
     def decoded(tenant: str, key: bytes) -> tuple[bytes, int]:

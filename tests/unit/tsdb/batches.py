@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import snappy
-
 from mimir_rw._native import KnownSeries, PushLimits, WriteBatch, decode_remote_write
-from tests.unit.tsdb.protobuf import write_request
+from tests.remote_write import body, series
+from tests.remote_write import metadata as metadata_field
 
 KEY = bytes(range(32))
 START_MS = 1_700_000_000_000
@@ -29,7 +28,10 @@ Metadata = tuple[int, str, str, str]
 def batch(*rows: Row, metadata: Sequence[Metadata] = (), tenant: str = "t") -> WriteBatch:
     """rows: labels and (ms, value) samples. metadata: type number, metric, help, unit."""
     push = decode_remote_write(
-        snappy.compress(write_request(rows, metadata)),
+        body(
+            *(series(labels, samples) for labels, samples in rows),
+            *(metadata_field(metric, kind, help_, unit) for kind, metric, help_, unit in metadata),
+        ),
         tenant=tenant,
         key=KEY,
         known=KnownSeries(entries_max=0),

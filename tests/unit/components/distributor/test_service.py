@@ -16,7 +16,7 @@ from mimir_rw.kit.offload import InlineOffload
 from mimir_rw.kit.service import ServiceState
 from mimir_rw.model.errors import BadRequest, MimirError, Overloaded, RateLimited, TooLarge, Unavailable
 from mimir_rw.rpc.contracts.ingester import PushResult, Rejection
-from tests.unit.native.remote_write_twin import body, metadata, series
+from tests.remote_write import body, metadata, series
 
 NOW_MS = 1_700_000_000_000
 
