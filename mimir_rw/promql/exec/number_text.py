@@ -9,7 +9,7 @@ import numpy as np
 
 _FLOAT = re.compile(
     r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|0[xX][\da-fA-F]*\.?[\da-fA-F]*[pP][+-]?\d+|inf(?:inity)?|nan)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 
 
