@@ -70,7 +70,7 @@ def _settled(text: str) -> str:
 def _annotations(answer: Any, kind: str) -> list[str]:
     """The count of samples that a histogram info names grows with the square of the steps in Prometheus; subqueries
     lose their position on the way to the function that remarks on their metric's name."""
-    texts = [re.sub(r"over \d+ samples", "over samples", text) for text in answer.get(kind, [])]
+    texts = [re.sub(r"over -?\d+ samples", "over samples", text) for text in answer.get(kind, [])]
     return sorted(re.sub(r"(not be a counter.*) \(\d+:\d+\)$", r"\1", text) for text in texts)
 
 

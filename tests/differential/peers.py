@@ -39,15 +39,19 @@ def version_of(binary: str) -> Version:
     return (int(found[1]), int(found[2])) if found else REFERENCE
 
 
+_BEFORE_REFERENCE = ("rate(", "increase(", "clamp")
+"""Counters that begin inside the window are extrapolated otherwise, and a NaN bound is overlooked."""
+_BEFORE_3 = (*_BEFORE_REFERENCE, "atan2", "changes(", "resets(")
+"""atan2 keeps the name; changes and resets see that sums are rounded in another way."""
+
+
 def dialect_of(version: Version) -> Dialect:
     """What can be compared with that version."""
     if version >= REFERENCE:
         return Dialect()
     if version >= (3, 0):
-        return Dialect(durations=False, experimental=False, damage=0, leave_out=frozenset(("rate", "increase")))
-    return Dialect(
-        aligned=False, durations=False, experimental=False, damage=0, leave_out=frozenset(("rate", "increase"))
-    )
+        return Dialect(durations=False, experimental=False, damage=0, leave_out=_BEFORE_REFERENCE)
+    return Dialect(aligned=False, durations=False, experimental=False, damage=0, lookback=False, leave_out=_BEFORE_3)
 
 
 def start_prometheus(directory: Path, binary: str) -> Process:

@@ -1,9 +1,8 @@
-"""A modest number of random queries against whatever Prometheus there is; `python -m tests.differential.run` asks more."""
+"""A modest number of random queries to the Prometheus there is; `python -m tests.differential.run` asks more."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 

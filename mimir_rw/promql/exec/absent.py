@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from mimir_rw._native import LabelFrame
@@ -35,17 +37,15 @@ def _expected_labels(node: Expr) -> dict[str, str]:
         node = node.selector
     if not isinstance(node, VectorSelector):
         return {}
-    expected: dict[str, str] = {}
-    seen: set[str] = set()
-    for matcher in node.matchers:
-        if matcher.name == METRIC_NAME:
-            continue
-        if matcher.type is MatchType.EQUAL and matcher.name not in seen:
-            expected[matcher.name] = matcher.value
-            seen.add(matcher.name)
-        else:
-            expected.pop(matcher.name, None)
-    return {name: value for name, value in expected.items() if value}
+    mentions = Counter(matcher.name for matcher in node.matchers)
+    return {
+        matcher.name: matcher.value
+        for matcher in node.matchers
+        if matcher.type is MatchType.EQUAL
+        and mentions[matcher.name] == 1
+        and matcher.name != METRIC_NAME
+        and matcher.value
+    }
 
 
 def scalar(ev: Evaluation, node: Call) -> Scalar:

@@ -19,6 +19,7 @@ from mimir_rw.promql.exec.values import BoolMatrix, Rows, Vector, empty_vector, 
 from mimir_rw.promql.quoting import quote
 
 _HASHES = float(1 << 64)
+_INT64_BOUND = float(1 << 63)
 _ROWS_BYTES_UNCHECKED = 16 << 20
 
 
@@ -63,10 +64,10 @@ def _group_flags(vector: Vector, groups: Rows, count: int) -> BoolMatrix | None:
 def _select_k(ev: Evaluation, node: AggregateExpr) -> Vector:
     """topk, bottomk, limitk: some of the rows as they are."""
     assert node.param is not None
-    k = _whole_numbers(ev.scalar(node.param))
-    vector = ev.vector(node.expr)
-    if len(vector.labels) == 0:
-        return vector
+    numbers, vector = ev.scalar(node.param), ev.vector(node.expr)
+    k = _whole_numbers(numbers)
+    if len(vector.labels) == 0 or not (k >= 1).any():
+        return vector.take(np.arange(0))
     groups, labels = group_rows(node, vector)
     kept, order = _native.select_k(str(node.op), k, groups, len(labels), vector.values, vector.mask)
     if ev.bounds.is_instant and ev.steps.count == 1:
@@ -75,19 +76,22 @@ def _select_k(ev: Evaluation, node: AggregateExpr) -> Vector:
 
 
 def _whole_numbers(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Truncated. Raises QueryFailed for what is no 64-bit number."""
+    """Truncated. Raises QueryFailed for what is no 64-bit number, unless no value is 1 or more."""
+    if (values < 1).all():
+        return np.zeros(len(values), dtype=np.int64)
     if np.isnan(values).any():
         raise QueryFailed("Parameter value is NaN")
-    too_large = values[np.abs(values) >= float(1 << 63)]
-    if len(too_large):
-        raise QueryFailed(f"Scalar value {general(float(too_large[0]))} overflows int64")
+    if values.min() <= -_INT64_BOUND:
+        raise QueryFailed(f"Scalar value {general(float(values.min()))} underflows int64")
+    if values.max() >= _INT64_BOUND:
+        raise QueryFailed(f"Scalar value {general(float(values.max()))} overflows int64")
     return values.astype(np.int64)
 
 
 def _limit_ratio(ev: Evaluation, node: AggregateExpr) -> Vector:
     """Rows by a hash of their labels: those below r, or for a negative r those that 1 + r leaves out."""
     assert node.param is not None
-    ratio = ev.scalar(node.param)
+    ratio, vector = ev.scalar(node.param), ev.vector(node.expr)
     if np.isnan(ratio).any():
         raise QueryFailed("Ratio value is NaN")
     capped = np.clip(ratio, -1.0, 1.0)
@@ -95,7 +99,6 @@ def _limit_ratio(ev: Evaluation, node: AggregateExpr) -> Vector:
         if wrong != right:
             text = f"ratio value should be between -1 and 1, got {general(wrong)}, capping to {general(right)}"
             ev.annotations.warn(text, node.param.span)
-    vector = ev.vector(node.expr)
     share = (vector.labels.hashes() / _HASHES)[:, np.newaxis]
     kept = np.where(capped >= 0, share < capped, share >= 1.0 + capped)
     return replace(vector, mask=vector.mask & kept).compact()

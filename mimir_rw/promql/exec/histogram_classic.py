@@ -91,7 +91,7 @@ def collect_buckets(ev: Evaluation, node: Expr) -> Buckets:
     parsed = [parse_float(text) for text in vector.labels.dictionary("le")]
     codes = vector.labels.codes("le")
     readable = np.array([*(bound is not None for bound in parsed), False])[codes]
-    for row in np.flatnonzero(~readable).tolist():
+    for row in np.flatnonzero(~readable & vector.mask.any(axis=1)).tolist():
         text = f'bucket label "le" is missing or has a malformed value of "{vector.labels.row(row).get("le", "")}"'
         ev.annotations.warn(text + metric_suffix(ev, vector.labels, row), node.span)
     if not readable.all():
