@@ -32,7 +32,7 @@ $(VENV)/.deps: pyproject.toml $(VENV)/.created
 
 $(VENV)/.native: $(VENV)/.deps $(RUST)
 	@echo "==> building the native core (about a minute the first time)"
-	@$(BIN)/maturin develop --release --quiet
+	@PIP_QUIET=1 $(BIN)/maturin develop --release --quiet
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.deps
