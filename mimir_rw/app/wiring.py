@@ -120,8 +120,8 @@ def _stop_on_signals(services: ServiceSet, pid_path: str, log: Logger) -> None:
                 os.unlink(pid_path)
             os._exit(128 + number)
         first.append(loop.time())
-        log.info("stopping; a second signal ends at once", signal=name)
         services.request_stop()
+        log.info("stopping; a second signal ends at once", signal=name)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)

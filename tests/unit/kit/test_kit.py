@@ -161,6 +161,20 @@ def test_logfmt_lines_lead_with_ts_level_msg_and_never_break():
 
 
 @pytest.mark.usefixtures("restore_logging")
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(28, "disk full"), ValueError("closed file")])
+def test_a_line_that_cannot_be_written_fails_nothing(error):
+    class Broken(io.StringIO):
+        def write(self, text):
+            raise error
+
+        def flush(self):
+            raise error
+
+    kit_logging.configure(stream=Broken())
+    kit_logging.get_logger().error("the disk is full")
+
+
+@pytest.mark.usefixtures("restore_logging")
 def test_json_lines():
     out = io.StringIO()
     kit_logging.configure(level="debug", format="json", stream=out)
