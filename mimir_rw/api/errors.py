@@ -26,6 +26,7 @@ from mimir_rw.model.errors import (
     TooLarge,
     Unauthenticated,
     Unavailable,
+    UnsupportedMedia,
 )
 
 CLIENT_CLOSED = 499
@@ -55,6 +56,7 @@ _QUERY_STATUS: tuple[tuple[type[MimirError], int, str], ...] = (
 _TEXT_STATUS: tuple[tuple[type[MimirError], int], ...] = (
     (Unauthenticated, 401),
     (TooLarge, 413),
+    (UnsupportedMedia, 415),
     (BadRequest, 400),
     (NotFound, 404),
     (LimitExceeded, 422),

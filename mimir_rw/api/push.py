@@ -10,11 +10,12 @@ from mimir_rw.api import pages
 from mimir_rw.api.errors import text_answer, text_status
 from mimir_rw.api.exchange import JSON_TYPE, Answer, Call
 from mimir_rw.config.limits import Limits
-from mimir_rw.model.errors import Cancelled, MimirError, TooLarge
+from mimir_rw.model.errors import Cancelled, MimirError, TooLarge, UnsupportedMedia
 from mimir_rw.rpc.contracts.distributor import Distributor
 from mimir_rw.rpc.contracts.ingester import TenantStats
 
 _OVERLOADED = 529
+_MESSAGE = b"prometheus.WriteRequest"
 
 
 class StatsSource(Protocol):
@@ -48,6 +49,7 @@ class PushApi:
     async def push(self, call: Call) -> Answer:
         """Remote write 1.0. 200 with an empty body once every valid series is stored."""
         try:
+            _check_media(call)
             body = await call.body(self._body_bytes_max, over=self._too_large)
             await self._distributor.push_remote_write(call.tenant, body)
         except Cancelled:
@@ -84,6 +86,27 @@ class PushApi:
             "bytes; to change the limit, set -distributor.max-recv-msg-size or ask your service administrator",
             error_id="distributor-max-write-message-size",
         )
+
+
+def _check_media(call: Call) -> None:
+    """Refuse what names itself another message or compression; as a `WriteRequest` it would read as an empty one.
+
+    A sender that is told 415 falls back to remote write 1.0. A missing or unrelated content type passes, as in Mimir.
+    """
+    encoding = (call.header(b"content-encoding") or b"snappy").strip().lower()
+    if encoding != b"snappy":
+        raise UnsupportedMedia(f"content encoding {_shown(encoding)} is not supported; use snappy")
+    for parameter in (call.header(b"content-type") or b"").split(b";")[1:]:
+        name, _, value = parameter.partition(b"=")
+        message = value.strip().strip(b'"')
+        if name.strip().lower() == b"proto" and message != _MESSAGE:
+            raise UnsupportedMedia(
+                f"remote write message {_shown(message)} is not supported; use {_MESSAGE.decode()} (remote write 1.0)"
+            )
+
+
+def _shown(header: bytes) -> str:
+    return ascii(header[:100].decode("latin-1"))
 
 
 def _stats_json(stats: TenantStats) -> dict[str, object]:

@@ -31,6 +31,10 @@ class TooLarge(BadRequest):
     """A body or an answer is over its size bound (HTTP 413)."""
 
 
+class UnsupportedMedia(BadRequest):
+    """A body of a kind or compression that nothing here reads (HTTP 415)."""
+
+
 class Unauthenticated(BadRequest):
     """No tenant in a request that needs one (HTTP 401)."""
 

@@ -57,6 +57,38 @@ async def test_a_body_over_the_limit_is_413(declared):
     assert site.distributor.pushed == []
 
 
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ({"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}, b"io.prometheus.write.v2"),
+        ({"Content-Type": 'application/x-protobuf; PROTO="io.prometheus.write.v2.Request"'}, b"io.prometheus.write.v2"),
+        ({"Content-Encoding": "zstd"}, b"zstd"),
+        ({"Content-Encoding": "gzip"}, b"use snappy"),
+    ],
+)
+async def test_other_messages_and_compressions_are_415(headers, said):
+    site = build_site()
+    reply = await site.request("POST", "/api/v1/push", body=b"x", headers=headers)
+    assert reply.status == 415
+    assert said in reply.body
+    assert "retry-after" not in reply.headers
+    assert site.distributor.pushed == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"},
+        {"Content-Type": "application/x-protobuf;proto=prometheus.WriteRequest", "Content-Encoding": "Snappy"},
+        {"Content-Type": "text/plain; charset=utf-8"},
+    ],
+)
+async def test_whatever_may_be_remote_write_one_is_taken(headers):
+    site = build_site()
+    assert (await site.request("POST", "/api/v1/push", body=b"x", headers=headers)).status == 200
+
+
 async def test_a_body_at_the_limit_passes():
     site = build_site(body_bytes_max=1000)
     reply = await site.request("POST", "/api/v1/push", chunks=[b"x" * 600, b"y" * 400])
