@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mimir_rw._native import Head, RegexError, WalFailed
+from mimir_rw._native import DataDamaged, Head, RegexError, WalFailed
 from tests.unit.tsdb.batches import KEY, START_MS, batch, up
 
 ALL = (-(1 << 62), 1 << 62)
@@ -45,6 +45,37 @@ def test_what_is_appended_is_selected_and_survives_reopening(tmp_path: Path) -> 
     assert samples(again) == want
     assert again.extent() == (2, START_MS, START_MS + 1)
     assert again.replay_report().samples == 3
+
+
+def test_a_segment_behind_a_link_is_read(tmp_path: Path) -> None:
+    head = opened(tmp_path / "t")
+    head.append([batch(up("a", (START_MS, 1.0)))])
+    head.close()
+    segment = tmp_path / "t" / "wal" / "00000000"
+    segment.rename(tmp_path / "elsewhere")
+    segment.symlink_to(tmp_path / "elsewhere")
+    assert samples(opened(tmp_path / "t")) == {"a": [(START_MS, 1.0)]}
+
+
+@pytest.mark.parametrize("kind", ["directory", "link to nowhere"])
+def test_what_only_has_a_segments_name_is_not_passed_over(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "wal" / "00000000"
+    path.parent.mkdir()
+    path.symlink_to("nowhere") if kind != "directory" else path.mkdir()
+    with pytest.raises(DataDamaged, match="00000000 has a segment's name and is no file"):
+        opened(tmp_path)
+
+
+def test_a_missing_segment_is_told(tmp_path: Path) -> None:
+    for n in range(4):
+        head = opened(tmp_path)
+        head.append([batch(up(f"i{n}", (START_MS, 1.0)))])
+        head.close()
+    for gone in (1, 2):
+        (tmp_path / "wal" / f"{gone:08}").unlink()
+    head = opened(tmp_path)
+    assert set(samples(head)) == {"i0", "i3"}
+    assert head.replay_report().damage == [f"{tmp_path}/wal: segments 1 to 2 are missing"]
 
 
 def test_refusals_name_the_first_sample(tmp_path: Path) -> None:

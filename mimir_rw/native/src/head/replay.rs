@@ -32,7 +32,7 @@ pub struct Report {
     /// Records that were never finished, and their bytes.
     pub torn: u64,
     pub torn_bytes: u64,
-    /// One line per damaged segment: what and where, and what became of it.
+    /// One line per damaged segment (what and where, and what became of it) or run of missing ones.
     pub damage: Vec<String>,
 }
 
@@ -112,12 +112,13 @@ impl Replay {
             .map(|s| s.0)
             .or(folded)
             .map_or(0, |n| n + 1);
-        let live = wal_segments
-            .into_iter()
-            .filter(|s| folded.is_none_or(|f| s.0 > f));
-        queue.extend(live.map(|s| s.1));
+        let mut live = wal_segments;
+        live.retain(|s| folded.is_none_or(|f| s.0 > f));
+        let mut damage = gaps(wal, &live);
+        queue.extend(live.into_iter().map(|s| s.1));
         let wbl_segments = segments(&*fs, wbl, Kind::Wbl)?;
         let next_wbl = wbl_segments.last().map_or(0, |s| s.0 + 1);
+        damage.extend(gaps(wbl, &wbl_segments));
         queue.extend(wbl_segments.into_iter().map(|s| s.1));
         Ok(Replay {
             total_bytes: queue.iter().map(|s: &Segment| s.bytes).sum(),
@@ -128,7 +129,10 @@ impl Replay {
             hasher: SeriesHasher::new(key),
             tokens: TokenHasher::new(tenant),
             done_bytes: 0,
-            report: Report::default(),
+            report: Report {
+                damage,
+                ..Report::default()
+            },
             next_wal,
             next_wbl,
         })
@@ -316,19 +320,32 @@ fn free_name(fs: &dyn LogFs, path: &Path, suffix: &str) -> Result<PathBuf, Repla
 
 /// Segments of a directory by number.
 fn segments(fs: &dyn LogFs, dir: &Path, kind: Kind) -> Result<Vec<(u32, Segment)>, ReplayError> {
-    let listed = fs.list(dir).map_err(|e| io_error(dir, &e))?;
-    let mut found: Vec<(u32, Segment)> = listed
-        .into_iter()
-        .filter_map(|(name, bytes)| {
-            let digits = name.len() == 8 && name.bytes().all(|b| b.is_ascii_digit());
-            let number = digits.then(|| name.parse().ok())??;
-            let path = segment_path(dir, number);
-            let bytes = bytes?;
-            Some((number, Segment { kind, path, bytes }))
-        })
-        .collect();
-    found.sort_by_key(|s| s.0);
+    let mut found = Vec::new();
+    for (name, bytes) in fs.list(dir).map_err(|e| io_error(dir, &e))? {
+        let digits = name.len() == 8 && name.bytes().all(|b| b.is_ascii_digit());
+        let Some(number) = digits.then(|| name.parse().ok()).flatten() else {
+            continue;
+        };
+        let path = segment_path(dir, number);
+        // Passing over it would lose what it holds, or stand in the way of the segment that gets its number.
+        let Some(bytes) = bytes else {
+            let text = format!("{} has a segment's name and is no file", path.display());
+            return Err(ReplayError::Fatal(text));
+        };
+        found.push((number, Segment { kind, path, bytes }));
+    }
+    found.sort_by_key(|s: &(u32, Segment)| s.0);
     Ok(found)
+}
+
+/// A line for each run of numbers that is missing between segments.
+fn gaps(dir: &Path, found: &[(u32, Segment)]) -> Vec<String> {
+    let gaps = found.windows(2).filter(|pair| pair[0].0 + 1 != pair[1].0);
+    gaps.map(|pair| {
+        let (first, last) = (pair[0].0 + 1, pair[1].0 - 1);
+        format!("{}: segments {first} to {last} are missing", dir.display())
+    })
+    .collect()
 }
 
 fn newest_checkpoint(fs: &dyn LogFs, wal: &Path) -> Result<Option<(u32, PathBuf)>, ReplayError> {

@@ -17,7 +17,7 @@ pub trait AppendFile: Send {
 
 /// One directory tree.
 pub trait LogFs: Send + Sync {
-    /// File names in a directory with their sizes; a directory's size is None. Empty when it does not exist.
+    /// Names in a directory with the sizes of files; what is no file has None. Empty when it does not exist.
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, Option<u64>)>>;
     /// Create a file that must not exist yet, and its directory.
     fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>>;
@@ -60,9 +60,11 @@ impl LogFs for OsFs {
         let mut found = Vec::new();
         for entry in entries {
             let entry = entry?;
-            let meta = entry.metadata()?;
+            // Follows a link; a file that vanished or a link to nowhere is no file.
+            let meta = std::fs::metadata(entry.path());
             if let Ok(name) = entry.file_name().into_string() {
-                found.push((name, meta.is_file().then_some(meta.len())));
+                let bytes = meta.ok().filter(|m| m.is_file()).map(|m| m.len());
+                found.push((name, bytes));
             }
         }
         found.sort();
