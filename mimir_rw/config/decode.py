@@ -127,7 +127,7 @@ def _leaf_value(node: Node, leaf: Leaf, place: Place) -> Value | None:
     if isinstance(node, Items) and leaf.kind in (Kind.NAMES, Kind.REPEATED):
         texts = [_item_text(item, place) for item in node.items]
         return _checked(tuple(texts), node, leaf, place)
-    raise place.error(node.line, f"must be a {leaf.kind.value}, not a {_shape_name(node)}")
+    raise place.error(node.line, f"must be one value ({leaf.kind.value}), not a {_shape_name(node)}")
 
 
 def _parse(node: Scalar, leaf: Leaf, place: Place) -> Value:
