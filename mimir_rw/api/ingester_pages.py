@@ -32,6 +32,10 @@ class OpenHeads(Protocol):
         """The open heads, by tenant."""
         ...
 
+    def broken(self) -> Sequence[tuple[str, str]]:
+        """Tenants whose log cannot be replayed, and why."""
+        ...
+
 
 class IngesterPages:
     def __init__(self, *, ingester: OpenHeads, root: str) -> None:
@@ -49,11 +53,10 @@ class IngesterPages:
             for head in self._ingester.heads()
         ]
         columns = ("Tenant", "Series in memory", "Oldest sample", "Newest sample")
-        return pages.page(
-            "Tenants with data in memory",
-            pages.table(columns, rows, empty="No tenant has sent anything yet."),
-            root=self._root,
-        )
+        parts = [pages.table(columns, rows, empty="No tenant has sent anything yet.")]
+        if broken := self._ingester.broken():
+            parts.append(pages.table(("Tenant whose requests are refused", "Reason"), broken, empty=""))
+        return pages.page("Tenants with data in memory", *parts, root=self._root)
 
     async def tsdb(self, call: Call) -> Answer:
         tenant = call.path_value("tenant")

@@ -22,6 +22,10 @@ class DirectoryInUse(Exception):
     """Another process has the data directory open."""
 
 
+class DirectoryUnusable(Exception):
+    """The data directory cannot be made or written to."""
+
+
 class DataDirectory:
     """Blocking calls: run them off the event loop."""
 
@@ -30,9 +34,13 @@ class DataDirectory:
         self._lock: int | None = None
 
     def lock(self) -> None:
-        """Make the directory and take its lock. Raises DirectoryInUse, or OSError."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        """Make the directory and take its lock. Raises DirectoryInUse or DirectoryUnusable."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            why = "it is no directory" if isinstance(error, FileExistsError) else error.strerror
+            raise DirectoryUnusable(f"the data directory {self.path} cannot be used: {why}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

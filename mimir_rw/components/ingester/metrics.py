@@ -15,8 +15,16 @@ StatsByTenant = Callable[[], Mapping[str, HeadStats]]
 class IngesterMetrics:
     """`discarded_samples` (labels reason and user) is shared with the distributor, which counts its own reasons."""
 
-    def __init__(self, *, metrics: Metrics, discarded_samples: Family[Counter], stats: StatsByTenant) -> None:
-        """stats: of every open head; asked in the thread that renders the metrics."""
+    def __init__(
+        self,
+        *,
+        metrics: Metrics,
+        discarded_samples: Family[Counter],
+        stats: StatsByTenant,
+        broken: Callable[[], int],
+    ) -> None:
+        """stats: of every open head. broken: how many tenants have a log that cannot be replayed. Both are asked in
+        the thread that renders the metrics."""
         self.discarded_samples = discarded_samples
         self.samples = metrics.counters("cortex_ingester_ingested_samples_total", "Samples stored.", _USER)
         self.samples_failed = metrics.counters(
@@ -46,6 +54,12 @@ class IngesterMetrics:
             "cortex_ingester_instance_rejected_requests_total", "Pushes refused by limits of this process.", ("reason",)
         )
         self._read(metrics, stats)
+        metrics.gauges_read(
+            "mimir_rw_ingester_broken_tenants",
+            "Tenants whose write-ahead log cannot be replayed: all their requests are refused.",
+            (),
+            lambda: [((), float(broken()))],
+        )
 
     def _read(self, metrics: Metrics, stats: StatsByTenant) -> None:
         def per_tenant(value: Callable[[HeadStats], float]) -> Callable[[], Reading]:

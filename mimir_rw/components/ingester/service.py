@@ -107,7 +107,10 @@ class IngesterService(Service):
         self._offload = offload
         self._clock = clock
         self._metrics = IngesterMetrics(
-            metrics=metrics, discarded_samples=discarded_samples, stats=self._stats_by_tenant
+            metrics=metrics,
+            discarded_samples=discarded_samples,
+            stats=self._stats_by_tenant,
+            broken=lambda: len(self.broken()),
         )
         self._options = HeadOptions(
             hash_key=series_key,
@@ -418,6 +421,10 @@ class IngesterService(Service):
         """Facts about the open heads, by tenant."""
         opened = ((name, tenant.head) for name, tenant in sorted(self._tenants.items()) if tenant.head.is_open)
         return [HeadFacts(name, *head.extent) for name, head in opened]
+
+    def broken(self) -> list[tuple[str, str]]:
+        """Tenants whose log cannot be replayed, and why; all their requests are refused."""
+        return [(name, tenant.head.failure) for name, tenant in sorted(self._tenants.items()) if tenant.head.failure]
 
     async def _ask(self, tenant: str, question: Callable[[Head], T], nothing: T) -> T:
         """Run a question on the tenant's head in a thread; `nothing` for a tenant that has no data.

@@ -111,6 +111,9 @@ class FakeHeads:
     def heads(self):
         return [Head("a/b", 3, 0, 1500), Head("<script>", 0, None, None)]
 
+    def broken(self):
+        return [("<hurt>", "segment & so on")]
+
 
 def parse_selector(text):
     if text == "{}":

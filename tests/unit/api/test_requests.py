@@ -137,6 +137,7 @@ async def test_pages_escape_and_carry_a_policy():
         assert b"<script" not in reply.body
         assert "default-src 'none'" in reply.headers["content-security-policy"]
     assert b"&lt;script&gt;" in (await site.get("/ingester/tenants")).body
+    assert b"&lt;hurt&gt;" in (await site.get("/ingester/tenants")).body
 
 
 async def test_user_stats_as_json():

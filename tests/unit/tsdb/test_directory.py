@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mimir_rw.model.errors import BadRequest
-from mimir_rw.tsdb.directory import DataDirectory, DirectoryInUse
+from mimir_rw.tsdb.directory import DataDirectory, DirectoryInUse, DirectoryUnusable
 
 
 def test_one_at_a_time(tmp_path: Path) -> None:
@@ -15,6 +15,14 @@ def test_one_at_a_time(tmp_path: Path) -> None:
         second.lock()
     first.unlock()
     second.lock()
+
+
+def test_what_cannot_be_used_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(DirectoryUnusable, match=r"data directory .*/file cannot be used: it is no directory"):
+        DataDirectory(tmp_path / "file").lock()
+    with pytest.raises(DirectoryUnusable, match=r"cannot be used: Not a directory"):
+        DataDirectory(tmp_path / "file" / "tsdb").lock()
 
 
 def test_only_tenants_are_listed(tmp_path: Path) -> None:

@@ -203,6 +203,10 @@ async def test_a_damaged_tenant_is_unavailable_and_the_others_are_served(world: 
         with pytest.raises(Unavailable, match="bad"):
             await service.select("bad", [], HINTS)
         assert service.readiness() is None
+        ((name, reason),) = service.broken()
+        assert name == "bad"
+        assert "checkpoint.00000003" in reason
+        assert world.metric("mimir_rw_ingester_broken_tenants") == 1
 
 
 async def test_damage_and_torn_tails_are_counted(world: World) -> None:
