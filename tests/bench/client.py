@@ -108,11 +108,15 @@ def query_cost(server: Server, query: str, start_ms: int, end_ms: int, runs: int
     return QueryCost((server.cpu_seconds() - cpu) / runs * 1e3, statistics.median(walls[1:]) * 1e3, result)
 
 
-def differences(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], tolerance: float) -> list[str]:
-    """What differs between two matrices, at most a few lines; [] when equal within a relative tolerance."""
+def differences(
+    ours: list[dict[str, Any]], theirs: list[dict[str, Any]], tolerance: float, since_s: float = 0
+) -> list[str]:
+    """What differs between two matrices, at most a few lines; [] when equal within a relative tolerance. Points before
+    `since_s` are passed over."""
 
     def index(rows: list[dict[str, Any]]) -> dict[str, list[list[Any]]]:
-        return {json.dumps(row["metric"], sort_keys=True): row["values"] for row in rows}
+        points = ((row["metric"], [v for v in row["values"] if v[0] >= since_s]) for row in rows)
+        return {json.dumps(metric, sort_keys=True): values for metric, values in points if values}
 
     a, b = index(ours), index(theirs)
     out = [f"only ours: {k}" for k in sorted(a.keys() - b.keys())[:2]]
