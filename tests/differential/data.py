@@ -14,8 +14,6 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.e2e.remote_write import Series
-
 SEED = 20
 START_MS = 1_700_000_000_000
 INTERVAL_MS = 15_000
@@ -31,12 +29,12 @@ Points = list[tuple[int, float]]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    labels: Series
+    labels: dict[str, str]
     points: Points
 
 
-def labelled(name: str, **labels: str) -> Series:
-    return tuple(sorted((("__name__", name), *labels.items()), key=lambda pair: pair[0].encode()))
+def labelled(name: str, **labels: str) -> dict[str, str]:
+    return dict(sorted({"__name__": name, **labels}.items(), key=lambda pair: pair[0].encode()))
 
 
 def ticks(values: list[float], *, first: int = 0, shift_ms: int = 0) -> Points:
@@ -143,5 +141,5 @@ def series() -> list[Written]:
     """All series, in label order."""
     rng = random.Random(SEED)
     made = [w for part in (_counters, _gauges, _buckets, _sparse, _texts) for w in part(rng)]
-    made.sort(key=lambda w: [(name.encode(), value.encode()) for name, value in w.labels])
+    made.sort(key=lambda w: [(name.encode(), value.encode()) for name, value in w.labels.items()])
     return made

@@ -14,7 +14,8 @@ from pathlib import Path
 from tests.differential.data import Written
 from tests.differential.generator import Dialect, Request
 from tests.e2e.processes import Answer, Process, free_port, need
-from tests.e2e.remote_write import HEADERS, body
+from tests.e2e.remote_write import HEADERS
+from tests.remote_write import body, series
 
 NEWEST = Path(__file__).parents[2] / ".bench/newest/usr/bin/prometheus"
 FEATURES = "promql-experimental-functions,promql-duration-expr"
@@ -83,8 +84,8 @@ def give(process: Process, path: str, written: list[Written]) -> None:
     """Write all series, some per request, in the order given."""
     client = http.client.HTTPConnection("127.0.0.1", process.port, timeout=60)
     for at in range(0, len(written), SERIES_PER_BODY):
-        samples = [(w.labels, ts, value) for w in written[at : at + SERIES_PER_BODY] for ts, value in w.points]
-        client.request("POST", path, body(samples), HEADERS)
+        message = body(*(series(w.labels, w.points) for w in written[at : at + SERIES_PER_BODY]))
+        client.request("POST", path, message, HEADERS)
         answer = client.getresponse()
         text = answer.read()
         assert answer.status // 100 == 2, (answer.status, text)
