@@ -77,6 +77,6 @@ def _time(ms: int | None) -> str:
     if ms is None:
         return "none"
     try:
-        return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return datetime.fromtimestamp(ms / 1000, UTC).isoformat(" ", "milliseconds").replace("+00:00", "Z")
     except (OverflowError, ValueError, OSError):
         return f"{ms} ms"

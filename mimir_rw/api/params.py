@@ -25,6 +25,7 @@ _UNBOUNDED = {
 }
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _UNITS_MS = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _DURATION = re.compile("".join(rf"(?:(?P<{unit}>\d+){unit})?" for unit in _UNITS_MS), re.ASCII)
 
@@ -102,7 +103,8 @@ def time_param(params: Params, name: str, default_ms: int | None) -> int:
     try:
         return parse_time_ms(text)
     except ValueError as error:
-        raise invalid(name, error) from None
+        reason = error if default_ms is None else f"invalid time value for '{name}': {error}"
+        raise invalid(name, reason) from None
 
 
 def duration_param(params: Params, name: str) -> float | None:
@@ -118,7 +120,11 @@ def duration_param(params: Params, name: str) -> float | None:
 
 def lookback_param(params: Params) -> int | None:
     """lookback_delta in ms; None when not given or zero. Raises BadRequest."""
-    seconds = duration_param(params, "lookback_delta")
+    text = first(params, "lookback_delta")
+    try:
+        seconds = parse_duration_s(text) if text else 0
+    except ValueError as error:
+        raise BadRequest(f"error parsing lookback delta duration: {error}") from None
     return round(seconds * 1000) if seconds else None
 
 
@@ -135,12 +141,20 @@ def limit_param(params: Params, name: str = "limit") -> int:
     text = first(params, name)
     if text == "":
         return 0
-    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+    if not _INTEGER.fullmatch(text):
         raise invalid(name, f'strconv.Atoi: parsing "{text}": invalid syntax')
     limit = int(text)
     if limit < 0:
         raise invalid(name, "limit must be non-negative")
     return limit
+
+
+def metadata_limit_param(params: Params, name: str) -> int:
+    """0 and less mean no limit. Raises BadRequest."""
+    text = first(params, name)
+    if text and not _INTEGER.fullmatch(text):
+        raise BadRequest(f"{name} must be a number")
+    return max(0, int(text or 0))
 
 
 def range_params(params: Params) -> tuple[int, int, int]:

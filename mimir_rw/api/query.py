@@ -91,7 +91,10 @@ class QueryApi:
             raise BadRequest("no match[] parameter provided")
         limit = p.limit_param(params)
         mint, maxt = p.metadata_range(params)
-        matchers = await self._matchers(params)
+        try:
+            matchers = await self._matchers(params)
+        except BadRequest as error:
+            raise p.invalid("match[]", error) from error
         frame = await self._service.series(call.tenant, matchers, mint, maxt)
         return Answer(200, await self._offload.run(_series_json, frame, limit), JSON_TYPE)
 
@@ -116,8 +119,8 @@ class QueryApi:
 
     async def metadata(self, call: Call) -> Answer:
         params = p.parse_params(call.query_string, call.form)
-        limit = p.limit_param(params)
-        per_metric = p.limit_param(params, "limit_per_metric")
+        limit = p.metadata_limit_param(params, "limit")
+        per_metric = p.metadata_limit_param(params, "limit_per_metric")
         found = await self._service.metadata(call.tenant, p.first(params, "metric") or None)
         return Answer(200, await self._offload.run(_metadata_json, found, limit, per_metric), JSON_TYPE)
 
@@ -130,12 +133,9 @@ class QueryApi:
         return await self._offload.run(self._parse_selectors, selectors)
 
     def _parse_selectors(self, selectors: Sequence[str]) -> list[Sequence[Matcher]]:
-        try:
-            parsed = [self._parse_selector(selector) for selector in selectors]
-        except ParseError as error:
-            raise p.invalid("match[]", error) from error
+        parsed = [self._parse_selector(selector) for selector in selectors]
         if any(all(map(matcher_accepts_empty, matchers)) for matchers in parsed):
-            raise p.invalid("match[]", "match[] must contain at least one non-empty matcher")
+            raise BadRequest("match[] must contain at least one non-empty matcher")
         return parsed
 
 

@@ -44,7 +44,7 @@ def query(
 ) -> None:
     """Evaluate EXPR on a server: at one time, or over a range when --start is given.
 
-    Times are Unix seconds, RFC 3339, or how long ago, such as 1h. Exit status 1 when the server answers with an error.
+    Times are Unix seconds, RFC 3339, now, or how long ago, such as 1h. Exit status 1 when the server answers with an error.
     """
     if output not in ("table", "json"):
         raise typer.BadParameter("must be table or json", param_hint="--output")
@@ -84,6 +84,8 @@ def _params(expression: str, at: str, start: str, end: str, step: str, *, now_s:
 
 def _time(text: str, now_s: float) -> str:
     """What the server understands: a duration is taken as that long ago, anything else goes as it is."""
+    if text == "now":
+        return f"{now_s:.3f}"
     try:
         return f"{now_s - parse_duration(text.lstrip('-')) / 1000:.3f}" if text[-1:].isalpha() else text
     except ValueError:

@@ -7,9 +7,11 @@ import msgspec
 from mimir_rw import _native
 from mimir_rw.promql.exec.annotations import shown
 from mimir_rw.promql.exec.values import Scalar, String, Vector
+from mimir_rw.promql.quoting import quote
 from mimir_rw.promql.result import RangeSamples, Result, ResultType
 
 _TRUNCATED = "results truncated due to limit"
+_STATS = ("", "true", "all")
 
 
 def result_json(result: Result, limit: int, stats: str, waited_s: float) -> bytes:
@@ -18,6 +20,11 @@ def result_json(result: Result, limit: int, stats: str, waited_s: float) -> byte
     warnings = shown(list(result.warnings), "warning")
     if limit and _rows(result) > limit:
         warnings.append(_TRUNCATED)
+    if stats not in _STATS:
+        warnings.append(
+            f'value {quote(stats)} for parameter "stats" is deprecated and will be rejected in the next major release, '
+            'use "true" or "all"'
+        )
     parts = [
         b'{"status":"success","data":{"resultType":"',
         result.type.value.encode(),

@@ -56,7 +56,14 @@ STEP = "zero or negative query resolution step widths are not accepted. Try a po
 @pytest.mark.parametrize(
     ("target", "text"),
     [
-        ("query?query=1&time=abc", 'invalid parameter "time": cannot parse "abc" to a valid timestamp'),
+        (
+            "query?query=1&time=abc",
+            'invalid parameter "time": invalid time value for \'time\': cannot parse "abc" to a valid timestamp',
+        ),
+        (
+            "query?query=1&lookback_delta=x",
+            'error parsing lookback delta duration: cannot parse "x" to a valid duration',
+        ),
         ("query?query=1&timeout=x", 'invalid parameter "timeout": cannot parse "x" to a valid duration'),
         ("query?query=1&limit=-1", 'invalid parameter "limit": limit must be non-negative'),
         ("query_range?query=1", 'invalid parameter "start": cannot parse "" to a valid timestamp'),
@@ -74,12 +81,13 @@ STEP = "zero or negative query resolution step widths are not accepted. Try a po
         ("query_range?query=1&start=0&end=11001&step=1", POINTS),
         ("series", "no match[] parameter provided"),
         ("series?match[]=a+b", 'invalid parameter "match[]": 1:1: parse error: unexpected character'),
+        ("labels?match[]=up&match[]={}", "match[] must contain at least one non-empty matcher"),
+        ("series?match[]={}", 'invalid parameter "match[]": match[] must contain at least one non-empty matcher'),
         (
-            "labels?match[]=up&match[]={}",
-            'invalid parameter "match[]": match[] must contain at least one non-empty matcher',
+            "labels?start=x",
+            'invalid parameter "start": invalid time value for \'start\': cannot parse "x" to a valid timestamp',
         ),
-        ("labels?start=x", 'invalid parameter "start": cannot parse "x" to a valid timestamp'),
-        ("metadata?limit=x", 'invalid parameter "limit": strconv.Atoi: parsing "x": invalid syntax'),
+        ("metadata?limit=x", "limit must be a number"),
         (
             "format_query?query=",
             'invalid parameter "query": unknown position: parse error: no expression found in input',
