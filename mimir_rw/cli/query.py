@@ -44,7 +44,8 @@ def query(
 ) -> None:
     """Evaluate EXPR on a server: at one time, or over a range when --start is given.
 
-    Times are Unix seconds, RFC 3339, now, or how long ago, such as 1h. Exit status 1 when the server answers with an error.
+    Times are Unix seconds, RFC 3339, now, or how long ago, such as 1h. Exit status 1 when the server answers with an
+    error.
     """
     if output not in ("table", "json"):
         raise typer.BadParameter("must be table or json", param_hint="--output")

@@ -67,7 +67,7 @@ def test_range_query_and_credentials(server, capsys, monkeypatch):
 
 def test_times_ago(server):
     server.answer = success("scalar", [0, "1"])
-    assert run_command(["query", "1", "--url", server.url, "--start", "1h", "--step", "5m"]) == 0
+    assert run_command(["query", "1", "--url", server.url, "--start", "1h", "--end", "now", "--step", "5m"]) == 0
     params = server.seen[0][1]
     assert float(params["end"]) - float(params["start"]) == pytest.approx(3600, abs=1)
     assert params["step"] == "5m"
