@@ -13,7 +13,7 @@ from typing import Any
 
 from mimir_rw.config.document import Entry, Items, Node, Scalar, Table
 from mimir_rw.config.errors import ConfigError, nearest, quoted
-from mimir_rw.config.foreign import Verdict, foreign_key, refused_keys
+from mimir_rw.config.foreign import Verdict, foreign_homes, foreign_key, refused_keys
 from mimir_rw.config.settings import Kind, Leaf, Value, shape, walk
 from mimir_rw.config.tree import Config
 
@@ -97,7 +97,7 @@ def _unknown(entry: Entry, place: Place, cls: type[Any]) -> str | None:
 
 def _candidates(key: str, place: Place, cls: type[Any]) -> list[str]:
     """Keys that `key` may be meant to be: the same name at its right place, else the neighbours."""
-    elsewhere = [placed.key for placed in walk(Config) if placed.path[-1] == key]
+    elsewhere = [placed.key for placed in walk(Config) if placed.path[-1] == key] or foreign_homes(key)
     if elsewhere and place.path == place.tree_path:
         return elsewhere
     section = shape(cls)

@@ -105,9 +105,11 @@ FOREIGN: tuple[Foreign, ...] = (
     _row(
         Verdict.MEANINGLESS,
         "ingest_storage ingester.partition_ring block_builder block_builder_scheduler usage_tracker "
-        "usage_tracker_client compactor_scheduler",
+        "usage_tracker_client distributor.usage_tracker_client compactor_scheduler "
+        "limits.ingest_storage_read_consistency limits.ingestion_partitions_tenant_shard_size",
         "ingest-storage.* ingester.partition-ring.* block-builder.* block-builder-scheduler.* usage-tracker.* "
-        "usage-tracker-client.* compactor-scheduler.*",
+        "usage-tracker-client.* distributor.usage-tracker-client.* compactor-scheduler.* "
+        "ingest-storage.read-consistency ingester.partitions-shard-size",
         "there is no Kafka in the write path",
     ),
     _row(
@@ -174,14 +176,19 @@ FOREIGN: tuple[Foreign, ...] = (
         "limits.query_sharding_* limits.results_cache_* limits.max_cache_freshness limits.cache_unaligned_requests "
         "limits.align_queries_with_step limits.split_instant_queries_by_interval limits.blocked_queries "
         "limits.limited_queries limits.blocked_requests limits.prom2_range_compat limits.subquery_spin_off_enabled "
-        "limits.labels_query_optimizer_enabled",
+        "limits.labels_query_optimizer_enabled limits.instant_queries_with_subquery_spin_off "
+        "limits.enabled_promql_extended_range_selectors frontend.prune_queries frontend.rewrite_histogram_queries "
+        "frontend.remote_execution_enabled",
         "query-frontend.split-* query-frontend.results-cache* query-frontend.cache-* query-frontend.max-retries-* "
         "query-frontend.not-running-timeout query-frontend.parallelize-shardable-queries "
         "query-frontend.query-sharding-* query-frontend.shard-* query-frontend.extra-propagated-headers "
         "query-frontend.client-cluster-validation.* query-frontend.log-query-request-headers "
         "query-frontend.active-series-write-timeout querier.max-query-parallelism query-frontend.max-cache-freshness "
         "query-frontend.align-queries-with-step query-frontend.prom2-range-compat "
-        "query-frontend.subquery-spin-off-enabled query-frontend.labels-query-optimizer-enabled",
+        "query-frontend.subquery-spin-off-enabled query-frontend.labels-query-optimizer-enabled "
+        "query-frontend.instant-queries-with-subquery-spin-off "
+        "query-frontend.enabled-promql-extended-range-selectors query-frontend.prune-queries "
+        "query-frontend.rewrite-histogram-queries query-frontend.enable-remote-execution",
         "the query-frontend's rewriting, sharding, caching and blocking of queries",
     ),
     _row(
@@ -203,7 +210,8 @@ FOREIGN: tuple[Foreign, ...] = (
         "memberlist.bind_port memberlist.packet_dial_timeout memberlist.packet_write_timeout "
         "memberlist.max_concurrent_writes memberlist.acquire_writer_timeout memberlist.tls_* "
         "limits.ingestion_tenant_shard_size querier.shuffle_sharding_* querier.minimize_ingester_requests* "
-        "ingester.*owned_series*",
+        "querier.prefer_availability_zone ingester.*owned_series* memberlist.zone_aware_routing "
+        "memberlist.propagation_delay_tracker",
         "ingester.ring.heartbeat-period ingester.ring.heartbeat-timeout ingester.ring.zone-awareness-enabled "
         "ingester.ring.excluded-zones ingester.ring.tokens-file-path ingester.ring.num-tokens "
         "ingester.ring.instance-* ingester.ring.unregister-on-shutdown ingester.ring.observe-period "
@@ -221,7 +229,8 @@ FOREIGN: tuple[Foreign, ...] = (
         "memberlist.packet-dial-timeout memberlist.packet-write-timeout memberlist.max-concurrent-writes "
         "memberlist.acquire-writer-timeout memberlist.transport-debug memberlist.tls-* "
         "distributor.ingestion-tenant-shard-size querier.shuffle-sharding-* "
-        "querier.minimize-ingester-requests* ingester.*owned-series*",
+        "querier.minimize-ingester-requests* querier.prefer-availability-zone ingester.*owned-series* "
+        "memberlist.zone-aware-routing.* memberlist.propagation-delay-tracker.*",
         "rings and gossip",
     ),
     _row(
@@ -263,7 +272,9 @@ FOREIGN: tuple[Foreign, ...] = (
         "cost_attribution_* ingester.read_path_* ingester.*_circuit_breaker ingester.*_reactive_limiter "
         "ingester.rejection_prioritizer ingester.error_sample_rate "
         "ingester.ignore_series_limit_for_metric_names api.skip_label_* limits.max_estimated_fetched_chunks_* "
-        "limits.max_fetched_chunk* limits.label_value_length_over_limit_strategy",
+        "limits.max_fetched_chunk* limits.label_value_length_over_limit_strategy "
+        "limits.promote_otel_resource_attributes limits.ooo_native_histograms_ingestion_enabled "
+        "limits.ingestion_artificial_delay* limits.max_active_series_per_user ingester.log_utilization_based_limiter_cpu_samples",
         "distributor.ha-tracker.* distributor.max-otlp-request-size distributor.max-influx-request-size "
         "distributor.influx-endpoint-enabled distributor.otel-* distributor.metric-relabeling-enabled "
         "validation.max-native-histogram-buckets validation.reduce-native-histogram-over-max-buckets "
@@ -273,7 +284,8 @@ FOREIGN: tuple[Foreign, ...] = (
         "ingester.*-reactive-limiter.* ingester.rejection-prioritizer.* ingester.error-sample-rate "
         "ingester.ignore-series-limit-for-metric-names api.skip-label-* "
         "querier.max-estimated-fetched-chunks-* querier.max-fetched-chunk* "
-        "validation.label-value-length-over-limit-strategy",
+        "validation.label-value-length-over-limit-strategy ingester.ooo-native-histograms-ingestion-enabled "
+        "distributor.ingestion-artificial-delay* ingester.log-utilization-based-limiter-cpu-samples",
         "a part of ingestion, validation or query limits that comes later",
     ),
     _row(
@@ -292,6 +304,11 @@ FOREIGN: tuple[Foreign, ...] = (
 def foreign_key(path: Sequence[str]) -> Foreign | None:
     """The row for a YAML path that is not in the tree, if Mimir has it."""
     return _find(_BY_KEY, ".".join(path))
+
+
+def foreign_homes(name: str) -> list[str]:
+    """Mimir's YAML keys, from the root, whose last part is `name`."""
+    return [key for row in FOREIGN for key in row.keys if key.rpartition(".")[2] == name]
 
 
 def foreign_flag(flag: str) -> Foreign | None:

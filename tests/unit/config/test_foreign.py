@@ -29,6 +29,23 @@ def test_every_row_has_keys_and_flags() -> None:
 
 
 @pytest.mark.parametrize(
+    "key",
+    [
+        "limits.promote_otel_resource_attributes",
+        "limits.ingestion_artificial_delay",
+        "limits.ingestion_partitions_tenant_shard_size",
+        "limits.instant_queries_with_subquery_spin_off",
+        "querier.prefer_availability_zone",
+        "memberlist.zone_aware_routing",
+    ],
+)
+def test_what_configurations_in_use_hold_is_known(key: str) -> None:
+    row = foreign_key(key.split("."))
+    assert row is not None
+    assert row.verdict is not Verdict.REFUSED
+
+
+@pytest.mark.parametrize(
     "key", ["memberlist.join_member", "ingester.ring.replication_facto", "server.log_levl", "limits.ingestion_rat"]
 )
 def test_a_slip_in_a_setting_of_ours_is_not_taken_for_one_of_mimirs(key: str) -> None:

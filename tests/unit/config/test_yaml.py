@@ -104,6 +104,10 @@ def test_a_configuration_for_a_single_mimir_process_starts() -> None:
     [
         ("limits:\n  ingestion_rat: 1", 'm.yaml:2: limits.ingestion_rat: unknown key, the nearest known key is "inges'),
         ("ingestion_rate: 1", 'm.yaml:1: ingestion_rate: unknown key, the nearest known key is "limits.ingestion_rat'),
+        (
+            "querier: {query_ingesters_within: 1h}",
+            'm.yaml:1: querier.query_ingesters_within: unknown key, the nearest known key is "limits.query_ingesters_w',
+        ),
         ("sevrer: {}", 'm.yaml:1: sevrer: unknown key, the nearest known key is "server"'),
         ("server:\n\n  http_listen_port: many", 'm.yaml:3: server.http_listen_port: "many" is not a whole number'),
         ("server: {http_listen_port: 70000}", 'm.yaml:1: server.http_listen_port: "70000" is not valid: must be at m'),
