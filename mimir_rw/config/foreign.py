@@ -274,7 +274,8 @@ FOREIGN: tuple[Foreign, ...] = (
         "ingester.ignore_series_limit_for_metric_names api.skip_label_* limits.max_estimated_fetched_chunks_* "
         "limits.max_fetched_chunk* limits.label_value_length_over_limit_strategy "
         "limits.promote_otel_resource_attributes limits.ooo_native_histograms_ingestion_enabled "
-        "limits.ingestion_artificial_delay* limits.max_active_series_per_user ingester.log_utilization_based_limiter_cpu_samples",
+        "limits.ingestion_artificial_delay* limits.max_active_series_per_user "
+        "ingester.log_utilization_based_limiter_cpu_samples",
         "distributor.ha-tracker.* distributor.max-otlp-request-size distributor.max-influx-request-size "
         "distributor.influx-endpoint-enabled distributor.otel-* distributor.metric-relabeling-enabled "
         "validation.max-native-histogram-buckets validation.reduce-native-histogram-over-max-buckets "
