@@ -160,10 +160,15 @@ def query(base: str, path: str, **params: str | float) -> Any:
     return answer.json()["data"]
 
 
-def metric(base: str, name: str, **labels: str) -> float:
-    """Sum of the samples of a metric on /metrics that carry the given labels."""
+def metrics(base: str) -> str:
+    """The text of /metrics."""
+    return request(base + "/metrics").body.decode()
+
+
+def metric(scrape: str, name: str, **labels: str) -> float:
+    """Sum of the samples of a metric in the text of /metrics that carry the given labels."""
     total = 0.0
-    for line in request(base + "/metrics").body.decode().splitlines():
+    for line in scrape.splitlines():
         head, _, value = line.rpartition(" ")
         if head.partition("{")[0] == name and all(f'{k}="{v}"' in head for k, v in labels.items()):
             total += float(value)

@@ -13,7 +13,7 @@ from pathlib import Path
 import cramjam
 import pytest
 
-from tests.e2e.processes import Process, metric, mimir_rw, request
+from tests.e2e.processes import Process, metric, metrics, mimir_rw, request
 from tests.e2e.remote_write import HEADERS, body
 from tests.remote_write import compress, field, label, sample
 
@@ -51,9 +51,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 
 def held(server: Process) -> float:
     """How often the event loop has been held for longer than the bound so far."""
-    samples = metric(server.url, "cortex_event_loop_lag_seconds_count")
+    scrape = metrics(server.url)
+    samples = metric(scrape, "cortex_event_loop_lag_seconds_count")
     assert samples > 0
-    return samples - metric(server.url, "cortex_event_loop_lag_seconds_bucket", le=LOOP_LAG_SECONDS_MAX)
+    return samples - metric(scrape, "cortex_event_loop_lag_seconds_bucket", le=LOOP_LAG_SECONDS_MAX)
 
 
 @pytest.fixture(autouse=True)
