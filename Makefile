@@ -58,13 +58,13 @@ test-tools: $(VENV)/.dev
 
 test: install test-tools ## install what the tests need and run them
 	@$(BIN)/python -m pytest -n 2 -m 'not slow' $(ARGS)
-	@nice cargo test --quiet --release --manifest-path $(CRATE)/Cargo.toml
+	@scripts/cargo-python test --quiet --release --manifest-path $(CRATE)/Cargo.toml
 
 e2e: install test-tools ## the slow lanes: crashes, full disks, bombs
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
 fuzz: install ## mutate the input of every native decoder, ARGS='--runs N --seed S'
-	@PYO3_PYTHON=$(CURDIR)/$(BIN)/python scripts/fuzz $(ARGS)
+	@scripts/fuzz $(ARGS)
 
 bench: install test-tools ## our cost beside Prometheus and VictoriaMetrics, in one run
 	@$(BIN)/python -m tests.bench.run $(ARGS)
@@ -74,7 +74,7 @@ lint: install $(VENV)/.dev ## ruff, mypy, rustfmt, clippy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	cargo fmt --manifest-path $(CRATE)/Cargo.toml --check
-	cargo clippy --quiet --release --manifest-path $(CRATE)/Cargo.toml --all-targets -- -D warnings
+	scripts/cargo-python clippy --quiet --release --manifest-path $(CRATE)/Cargo.toml --all-targets -- -D warnings
 
 fmt: $(VENV)/.dev ## format Python and Rust
 	$(BIN)/ruff format .
