@@ -40,10 +40,12 @@ def version_of(binary: str) -> Version:
     return (int(found[1]), int(found[2])) if found else REFERENCE
 
 
-_BEFORE_REFERENCE = ("rate(", "increase(", "clamp")
-"""Counters that begin inside the window are extrapolated otherwise, and a NaN bound is overlooked."""
-_BEFORE_3 = (*_BEFORE_REFERENCE, "atan2", "changes(", "resets(")
-"""atan2 keeps the name; changes and resets see that sums are rounded in another way."""
+_BEFORE_REFERENCE = ("rate(", "increase(", "clamp", "absent", "topk", "bottomk")
+"""Counters that begin inside the window are extrapolated otherwise, a NaN bound or k is overlooked, and a label of
+which two matchers speak may stay in what is absent."""
+_BEFORE_3 = (*_BEFORE_REFERENCE, "atan2", "changes(", "resets(", "cancelling", "huge", ")[", "@")
+"""atan2 keeps the name; sums are rounded in another way, which changes, resets and extreme
+numbers show; the steps of subqueries fall on samples, where windows were closed; timestamp drops what is pinned."""
 
 
 def dialect_of(version: Version) -> Dialect:

@@ -19,7 +19,7 @@ from mimir_rw.promql.ast import (
 # Functions whose result depends on the evaluation time although their arguments do not.
 _TIME_FUNCTIONS = frozenset(
     {
-        "time", "timestamp", "predict_linear", "start", "end", "range", "step",
+        "time", "timestamp", "predict_linear",
         "day_of_month", "day_of_week", "day_of_year", "days_in_month", "hour", "minute", "month", "year",
     }
 )  # fmt: skip
