@@ -241,13 +241,16 @@ impl Replay {
             )));
         }
         let saved = free_name(&*self.fs, &segment.path, &format!("cut-{offset}"))?;
-        let kept = self.save_tail(segment, offset, &saved);
+        if let Err(e) = self.save_tail(segment, offset, &saved) {
+            // Half a copy is worth nothing, and may be what takes the last of the room.
+            let _ = self.fs.remove(&saved);
+            return Err(ReplayError::Io(format!(
+                "{path} is damaged at {offset}: {why}; nothing is cut, because what follows cannot be kept: {e}"
+            )));
+        }
         self.cut(segment, offset)?;
         let mut line = format!("{path} is damaged at {offset}: {why}; cut there");
-        line += &match kept {
-            Ok(()) => format!(", the rest is kept as {}", saved.display()),
-            Err(e) => format!(", the rest could not be kept: {e}"),
-        };
+        line += &format!(", the rest is kept as {}", saved.display());
         let (later, others) = std::mem::take(&mut self.queue)
             .into_iter()
             .partition(|s: &Segment| s.kind == segment.kind);
@@ -273,7 +276,9 @@ impl Replay {
         let mut input = self.fs.read(&segment.path)?;
         io::copy(&mut input.by_ref().take(offset), &mut io::sink())?;
         let mut out = AppendWriter(self.fs.create(to)?);
-        io::copy(&mut input, &mut out).map(|_| ())
+        io::copy(&mut input, &mut out)?;
+        // It has to be on the disk before the cut is.
+        out.0.sync()
     }
 
     fn cut(&self, segment: &Segment, len: u64) -> Result<(), ReplayError> {

@@ -277,3 +277,38 @@ fn damage_inside_keeps_what_is_before_and_sets_the_rest_aside() {
     assert_eq!(everything(&again), everything(&head));
     assert!(again.replay_report().unwrap().damage.is_empty());
 }
+
+#[test]
+fn damage_is_not_cut_when_what_follows_cannot_be_kept() {
+    let fs = MemFs::default();
+    let ends = logged_groups(&fs, OPTIONS);
+    let segment = Path::new("/t/wal/00000000");
+    let damaged = {
+        let mut state = fs.0.lock().unwrap();
+        state.files.get_mut(segment).unwrap()[ends[6].0 + 9] ^= 1;
+        state.room = Some(3);
+        state.files.clone()
+    };
+    let head = Head::open(
+        Arc::new(fs.clone()),
+        Path::new("/t"),
+        &KEY,
+        "tenant",
+        OPTIONS,
+        OOO_SAMPLES_MAX,
+    )
+    .unwrap();
+    let text = loop {
+        match head.replay_step(1 << 20) {
+            Ok((done, total)) => assert!(done < total),
+            Err(e) => break format!("{e:?}"),
+        }
+    };
+    assert!(text.contains("nothing is cut"), "{text}");
+    assert!(
+        fs.0.lock().unwrap().files == damaged,
+        "something was changed"
+    );
+    fs.0.lock().unwrap().room = None;
+    assert!(contains(&everything(&open(&fs)), &ends[6].1));
+}
