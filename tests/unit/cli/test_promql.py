@@ -41,9 +41,10 @@ def test_unusable_scripts_are_failures(tmp_path: Path) -> None:
 
 
 def test_empty_folder(tmp_path: Path) -> None:
-    code, _, err = run("test", str(tmp_path))
+    code, out, _ = run("test", str(tmp_path))
     assert code == 1
-    assert "no *.test file" in err
+    assert "no *.test file" in out
+    assert out.endswith("\n0 passed, 1 failed\n")
 
 
 @pytest.mark.parametrize("as_argument", [True, False])
