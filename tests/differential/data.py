@@ -74,7 +74,7 @@ def _gauges(rng: random.Random) -> Iterator[Written]:
         yield Written(labelled("limit", job=job), ticks([float(rng.randrange(1, 9)) for _ in range(TICKS)]))
     for i in range(12):
         yield Written(labelled("small", i=f"n{i}", half=str(i % 2)), ticks([float(i * 7 % 5)] * TICKS))
-    for kind, value in {"nan": NAN, "inf": INF, "neg": -INF, "zero": -0.0, "tiny": 5e-324, "one": 1.0}.items():
+    for kind, value in {"nan": NAN, "inf": INF, "neg": -INF, "zero": -0.0, "tiny": 2.5e-308, "one": 1.0}.items():
         yield Written(labelled("odd", kind=kind), ticks([value] * TICKS))
     for kind in ("a", "b", "c"):
         yield Written(

@@ -60,8 +60,11 @@ ELEMENTWISE: dict[str, Callable[[FloatMatrix], FloatMatrix]] = {
 
 
 def _maximum(a: FloatMatrix, b: FloatMatrix) -> FloatMatrix:
-    """NaN if either is, but for +Inf, which is the greatest even beside NaN."""
+    """NaN if either is, but for +Inf, which is the greatest even beside NaN; 0 is greater than -0."""
     greatest = np.maximum(a, b)
+    zeros = greatest == 0
+    if zeros.any():
+        greatest = np.where(zeros & (a == b), a + b, greatest)
     return np.where(np.isposinf(a) | np.isposinf(b), np.inf, greatest) if np.isnan(greatest).any() else greatest
 
 

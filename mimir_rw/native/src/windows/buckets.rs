@@ -135,7 +135,8 @@ fn interpolate(buckets: &[Bucket], at: usize, rank: f64) -> f64 {
         if bound <= 0.0 {
             return bound;
         }
-        return bound * (rank / count);
+        // Added to the lower bound of 0, so that a quantile of -0 gives 0.
+        return 0.0 + bound * (rank / count);
     }
     let below = buckets[at - 1];
     below.bound + (bound - below.bound) * ((rank - below.count) / (count - below.count))
