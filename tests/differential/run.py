@@ -76,7 +76,12 @@ class Pair:
 
     @classmethod
     def start(cls, directory: Path, binary: str) -> Pair:
-        pair = cls(start_ours(directory / "ours"), start_prometheus(directory / "theirs", binary))
+        ours = start_ours(directory / "ours")
+        try:
+            pair = cls(ours, start_prometheus(directory / "theirs", binary))
+        except BaseException:
+            ours.kill()
+            raise
         written = series()
         try:
             give(pair.ours, "/api/v1/push", written)
