@@ -245,9 +245,7 @@ class Head:
     def series(self, matcher_sets: Sequence[Sequence[tuple[int, str, str]]], mint: int, maxt: int) -> LabelFrame:
         """Union of the label sets that match any of the sets, sorted."""
     def label_names(self, matchers: Sequence[tuple[int, str, str]], mint: int, maxt: int) -> list[str]: ...
-    def label_values(
-        self, name: str, matchers: Sequence[tuple[int, str, str]], mint: int, maxt: int
-    ) -> list[str]: ...
+    def label_values(self, name: str, matchers: Sequence[tuple[int, str, str]], mint: int, maxt: int) -> list[str]: ...
     def stats(self) -> HeadStats:
         """Waits for an append that is under way."""
     def extent(self) -> tuple[int, int | None, int | None]:

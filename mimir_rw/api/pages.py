@@ -76,10 +76,6 @@ def items(lines: Iterable[Markup]) -> Markup:
     return Markup("<ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>")
 
 
-def preformatted(value: str) -> Markup:
-    return Markup(f"<pre>{escape(value)}</pre>")
-
-
 def _heading_cell(column: str, below: str | int | float) -> str:
     return f"<th>{escape(column)}</th>" if isinstance(below, str) else f'<th class="number">{escape(column)}</th>'
 

@@ -1,1 +1,1 @@
-"""Collaborators of everything else: clock, chance, threads, services, tasks, backoff, limits, metrics, logging."""
+"""Collaborators of everything else: clock, chance, threads, services, tasks, limits, metrics, logging."""

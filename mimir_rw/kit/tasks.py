@@ -76,11 +76,6 @@ class TaskSupervisor:
             task.cancel()
             await asyncio.wait([task])
 
-    async def drain(self) -> None:
-        """Wait until all tasks have ended by themselves."""
-        while self._tasks:
-            await asyncio.wait(list(self._tasks))
-
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.pop(task, None)
         if task.cancelled():

@@ -23,7 +23,7 @@ from mimir_rw._native import (
     encode_vector,
 )
 
-TRUNCATED = "results truncated due to limit"
+_TRUNCATED = "results truncated due to limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +86,19 @@ def query_answer(
 ) -> bytes:
     """The whole body of an answered query."""
     if data.truncated:
-        warnings = [*warnings, TRUNCATED]
+        warnings = [*warnings, _TRUNCATED]
     parts = [b'{"status":"success","data":{"resultType":"', data.type.encode(), b'","result":', data.result]
     if stats is not None:
         parts += [b',"stats":', msgspec.json.encode(_stats(stats))]
     parts.append(b"}")
     for name, texts in ((b"warnings", warnings), (b"infos", infos)):
         if texts:
-            parts += [b',"', name, b'":', escape_html(msgspec.json.encode(list(texts)))]
+            parts += [b',"', name, b'":', _escape_html(msgspec.json.encode(list(texts)))]
     parts.append(b"}")
     return b"".join(parts)
 
 
-def escape_html(encoded: bytes) -> bytes:
+def _escape_html(encoded: bytes) -> bytes:
     """Escape JSON text as Go's encoder does; these bytes only ever stand inside its strings."""
     return encoded.replace(b"<", b"\\u003c").replace(b">", b"\\u003e").replace(b"&", b"\\u0026")
 

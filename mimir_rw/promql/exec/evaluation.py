@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ from mimir_rw.promql.quoting import quote
 from mimir_rw.promql.steps import Bounds, Steps, TimeDefaults
 
 Operator = Callable[["Evaluation", Any], Value]
-V = TypeVar("V", Vector, Scalar, String)
 
 
 @dataclass(slots=True)

@@ -6,11 +6,9 @@ import threading
 import pytest
 
 from mimir_rw.kit import logging as kit_logging
-from mimir_rw.kit.backoff import Backoff, BackoffSpec
 from mimir_rw.kit.metrics import Histogram, Metrics
 from mimir_rw.kit.offload import InlineOffload, OffloadFull, ThreadOffload
 from mimir_rw.kit.rate_limiter import TokenBucket
-from mimir_rw.kit.rng import seeded_rng
 from mimir_rw.kit.tasks import TaskSupervisor
 
 
@@ -39,15 +37,6 @@ def test_bucket_reconfigure_keeps_what_flowed_in():
     bucket.reconfigure(rate=100, burst=5, now_s=3.0)
     assert bucket.tokens(3.0) == 3
     assert bucket.tokens(4.0) == 5
-
-
-def test_backoff_doubles_within_jitter_and_ends():
-    backoff = Backoff(spec=BackoffSpec(min_s=1, max_s=4, retries_max=4), rng=seeded_rng(1))
-    delays = []
-    while backoff.ongoing:
-        delays.append(backoff.next_delay_s())
-    for delay, ceiling in zip(delays, (1, 2, 4, 4), strict=True):
-        assert ceiling / 2 <= delay <= ceiling
 
 
 async def test_threads_return_results_and_raise_errors():
