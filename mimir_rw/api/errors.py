@@ -28,6 +28,7 @@ from mimir_rw.model.errors import (
     Unavailable,
     UnsupportedMedia,
 )
+from mimir_rw.wire.prometheus_json import escape_html
 
 CLIENT_CLOSED = 499
 
@@ -87,11 +88,6 @@ def text_answer(status: int, message: str, headers: Headers = ()) -> Answer:
 
 def error_envelope(kind: str, message: str) -> bytes:
     return escape_html(msgspec.json.encode({"status": "error", "errorType": kind, "error": _clean(message)}))
-
-
-def escape_html(encoded: bytes) -> bytes:
-    """Escape JSON text as Go's encoder does; these bytes only ever stand inside its strings."""
-    return encoded.replace(b"<", b"\\u003c").replace(b">", b"\\u003e").replace(b"&", b"\\u0026")
 
 
 def _clean(message: str) -> str:

@@ -11,7 +11,6 @@ import msgspec
 
 from mimir_rw._native import LabelFrame, encode_label_sets
 from mimir_rw.api import params as p
-from mimir_rw.api.errors import escape_html
 from mimir_rw.api.exchange import JSON_TYPE, Answer, Call
 from mimir_rw.kit.clock import Clock
 from mimir_rw.kit.offload import Offload
@@ -21,6 +20,7 @@ from mimir_rw.promql.checks import matcher_accepts_empty
 from mimir_rw.promql.errors import InvalidQuery, ParseError
 from mimir_rw.rpc.contracts.ingester import MetricMetadata
 from mimir_rw.rpc.contracts.query import InstantQuery, QueryService, RangeQuery
+from mimir_rw.wire.prometheus_json import escape_html
 
 MATCHERS_MAX = 1000
 _TRUNCATED = "results truncated due to limit"

@@ -93,12 +93,12 @@ def query_answer(
     parts.append(b"}")
     for name, texts in ((b"warnings", warnings), (b"infos", infos)):
         if texts:
-            parts += [b',"', name, b'":', _escape_html(msgspec.json.encode(list(texts)))]
+            parts += [b',"', name, b'":', escape_html(msgspec.json.encode(list(texts)))]
     parts.append(b"}")
     return b"".join(parts)
 
 
-def _escape_html(encoded: bytes) -> bytes:
+def escape_html(encoded: bytes) -> bytes:
     """Escape JSON text as Go's encoder does; these bytes only ever stand inside its strings."""
     return encoded.replace(b"<", b"\\u003c").replace(b">", b"\\u003e").replace(b"&", b"\\u0026")
 
