@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from mimir_rw._native import DataDamaged, Head, RegexError, WalFailed
+from tests.e2e.processes import need
 from tests.unit.tsdb.batches import KEY, START_MS, batch, up
 
 ALL = (-(1 << 62), 1 << 62)
@@ -106,8 +106,8 @@ def test_label_queries(tmp_path: Path) -> None:
         head.select([(2, "job", "(")], *ALL)
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 def test_prometheus_reads_the_log(tmp_path: Path) -> None:
+    promtool = need("promtool", "prometheus")
     head = opened(tmp_path / "data")
     for step in range(200):
         rows = [up(f"i{i}", (START_MS + step * 1000, step * i / 7)) for i in range(50)]
@@ -115,7 +115,7 @@ def test_prometheus_reads_the_log(tmp_path: Path) -> None:
     want = samples(head)
     head.close()
     dumped = subprocess.run(
-        ["promtool", "tsdb", "dump", str(tmp_path / "data")], capture_output=True, text=True, check=True
+        [promtool, "tsdb", "dump", str(tmp_path / "data")], capture_output=True, text=True, check=True
     )
     got: dict[str, list[tuple[int, float]]] = {}
     for line in dumped.stdout.splitlines():

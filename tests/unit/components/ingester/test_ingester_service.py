@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -221,13 +220,6 @@ async def test_damage_and_torn_tails_are_counted(world: World) -> None:
         assert await stored(service, "hurt") == {"a": [0]}
         assert world.metric("cortex_ingester_tsdb_wal_corruptions_total") == 1
         assert world.metric("mimir_rw_ingester_wal_torn_records_total") == 1
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
-async def test_an_unwritable_log_refuses_and_recovers(world: World) -> None:
-    async with world.running() as service:
-        world.directory.chmod(0o500)
-        await assert_refuses_then_recovers(service, lambda: world.directory.chmod(0o700))
 
 
 async def test_a_blocked_log_refuses_and_recovers(world: World) -> None:
