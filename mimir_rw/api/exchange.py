@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from mimir_rw.model.errors import BadRequest, Cancelled, TooLarge
+from mimir_rw.model.errors import BadRequest, Cancelled, MimirError, TooLarge
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -27,6 +27,30 @@ HTML_TYPE = b"text/html; charset=utf-8"
 
 DISCARD_BYTES_MAX = 32 << 20
 DISCARD_SECONDS_MAX = 5.0
+
+
+class BodyStore:
+    """The bytes of request bodies that a process holds at once, over all requests of one kind, and their bound.
+
+    A body counts from the first byte received until its request has been answered, so that senders which are slow, or
+    many, cannot fill the memory.
+    """
+
+    __slots__ = ("_over", "bytes_max", "held")
+
+    def __init__(self, bytes_max: int, over: Callable[[], MimirError]) -> None:
+        """bytes_max 0: no bound. over: the error for a request whose body does not fit any more."""
+        self.bytes_max = bytes_max
+        self.held = 0
+        self._over = over
+
+    def take(self, count: int) -> None:
+        if 0 < self.bytes_max < self.held + count:
+            raise self._over()
+        self.held += count
+
+    def give_back(self, count: int) -> None:
+        self.held -= count
 
 
 @dataclass(slots=True)
@@ -51,6 +75,7 @@ class Call:
         "gone",
         "path_params",
         "scope",
+        "stored_bytes",
         "tenant",
     )
 
@@ -64,6 +89,8 @@ class Call:
         """The body, on routes whose endpoint reads it."""
         self.body_bytes = 0
         """Bytes of the body received so far."""
+        self.stored_bytes = 0
+        """Bytes of the body that stand in a `BodyStore`."""
         self.body_ended = False
         self.gone = False
         """Has the client been seen to go away?"""
@@ -94,9 +121,14 @@ class Call:
         accept = self.header(b"accept")
         return accept is not None and media_type in accept
 
-    async def body(self, bytes_max: int, *, over: Callable[[int], TooLarge] | None = None) -> bytes:
+    async def body(
+        self, bytes_max: int, *, over: Callable[[int], TooLarge] | None = None, store: BodyStore | None = None
+    ) -> bytes:
         """The whole body. Raises TooLarge (or what `over` makes of the size) beyond bytes_max, Cancelled when the
-        client goes away first or takes longer than read_seconds_max."""
+        client goes away first or takes longer than read_seconds_max.
+
+        What is read is taken from `store`, and its error raised where it does not fit; the caller gives `stored_bytes`
+        back."""
         declared = self.header(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > bytes_max:
             raise _too_large(int(declared), bytes_max, over)
@@ -105,9 +137,12 @@ class Call:
             async with asyncio.timeout(self._read_seconds_max):
                 while not self.body_ended:
                     if chunk := await self._chunk():
-                        chunks.append(chunk)
                         if self.body_bytes > bytes_max:
                             raise _too_large(self.body_bytes, bytes_max, over)
+                        if store is not None:
+                            store.take(len(chunk))
+                            self.stored_bytes += len(chunk)
+                        chunks.append(chunk)
         except TimeoutError:
             raise Cancelled("the client took too long to send its request") from None
         if self.gone:

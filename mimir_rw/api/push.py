@@ -8,9 +8,9 @@ import msgspec
 
 from mimir_rw.api import pages
 from mimir_rw.api.errors import text_answer, text_status
-from mimir_rw.api.exchange import JSON_TYPE, Answer, Call
+from mimir_rw.api.exchange import JSON_TYPE, Answer, BodyStore, Call
 from mimir_rw.config.limits import Limits
-from mimir_rw.model.errors import Cancelled, MimirError, TooLarge, UnsupportedMedia
+from mimir_rw.model.errors import Cancelled, MimirError, TooLarge, Unavailable, UnsupportedMedia
 from mimir_rw.rpc.contracts.distributor import Distributor
 from mimir_rw.rpc.contracts.ingester import TenantStats
 
@@ -36,13 +36,16 @@ class PushApi:
         stats: StatsSource,
         limits: Limits,
         body_bytes_max: int,
+        bodies_bytes_max: int,
         retry_after_s: RetryRule,
         root: str,
     ) -> None:
+        """body_bytes_max: of one push. bodies_bytes_max: of all that are being received or worked on; 0: no bound."""
         self._distributor = distributor
         self._stats = stats
         self._limits = limits
         self._body_bytes_max = body_bytes_max
+        self.bodies = BodyStore(bodies_bytes_max, self._no_room)
         self._retry_after_s = retry_after_s
         self._root = root
 
@@ -50,12 +53,14 @@ class PushApi:
         """Remote write 1.0. 200 with an empty body once every valid series is stored."""
         try:
             _check_media(call)
-            body = await call.body(self._body_bytes_max, over=self._too_large)
+            body = await call.body(self._body_bytes_max, over=self._too_large, store=self.bodies)
             await self._distributor.push_remote_write(call.tenant, body)
         except Cancelled:
             raise
         except MimirError as error:
             return self._refusal(call, error)
+        finally:
+            self.bodies.give_back(call.stored_bytes)
         return Answer(200)
 
     async def all_user_stats(self, call: Call) -> Answer:
@@ -79,6 +84,12 @@ class PushApi:
         seconds = self._retry_after_s(status, tries)
         headers = ((b"retry-after", b"%d" % seconds),) if seconds is not None else ()
         return text_answer(status, str(error), headers)
+
+    def _no_room(self) -> Unavailable:
+        return Unavailable(
+            f"the bodies of pushes in work hold {self.bodies.held} bytes and may hold {self.bodies.bytes_max}; "
+            "to change the limit, set -distributor.max-receiving-bytes or ask your service administrator"
+        )
 
     def _too_large(self, size: int) -> TooLarge:
         return TooLarge(

@@ -236,13 +236,20 @@ class Process:
             discarded_samples=self.discarded_samples,
             series_key=self.series_key,
         )
-        self.apis["distributor"] = PushApi(
+        self.apis["distributor"] = push = PushApi(
             distributor=distributor,
             stats=self.ingester,
             limits=self.limits,
             body_bytes_max=config.max_recv_msg_size,
+            bodies_bytes_max=config.max_receiving_bytes,
             retry_after_s=RetryAfter(config=config.retry_after_header, rng=self.rng),
             root=self.prefixes.root,
+        )
+        self.metrics.gauges_read(
+            "mimir_rw_distributor_push_body_bytes",
+            "Bytes of push bodies, as sent, that are in memory.",
+            (),
+            lambda: [((), push.bodies.held)],
         )
         return distributor
 

@@ -183,6 +183,12 @@ class DistributorConfig:
         category=ADVANCED,
         low=1,
     )
+    max_receiving_bytes: int = integer(
+        1 << 30,
+        flag="distributor.max-receiving-bytes",
+        help="Bytes of push bodies, as sent, that may be in memory at once; further pushes get 503. 0 means no limit.",
+        category=ADVANCED,
+    )
     instance_limits: DistributorInstanceLimits = section(DistributorInstanceLimits)
 
 

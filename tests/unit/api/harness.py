@@ -197,7 +197,14 @@ class Site:
 
 
 def build_site(
-    *, multitenancy=True, body_bytes_max=1000, form_bytes_max=1000, prefixes=None, services=None, limits=None
+    *,
+    multitenancy=True,
+    body_bytes_max=1000,
+    bodies_bytes_max=0,
+    form_bytes_max=1000,
+    prefixes=None,
+    services=None,
+    limits=None,
 ):
     metrics = Metrics()
     clock = StillClock()
@@ -232,6 +239,7 @@ def build_site(
             stats=distributor,
             limits=limits or Limits(defaults=TenantLimits()),
             body_bytes_max=body_bytes_max,
+            bodies_bytes_max=bodies_bytes_max,
             retry_after_s=lambda status, attempt: 6 * 2**attempt if status == 429 or status >= 500 else None,
             root=root,
         ),

@@ -89,6 +89,22 @@ async def test_whatever_may_be_remote_write_one_is_taken(headers):
     assert (await site.request("POST", "/api/v1/push", body=b"x", headers=headers)).status == 200
 
 
+async def test_bodies_that_do_not_fit_together_get_503_and_leave_their_room():
+    site = build_site(bodies_bytes_max=1000)
+    release = asyncio.Event()
+    site.distributor.gate = release
+    first = asyncio.create_task(site.request("POST", "/api/v1/push", body=b"x" * 700))
+    await asyncio.sleep(0)
+    second = await site.request("POST", "/api/v1/push", chunks=[b"y" * 200, b"z" * 200])
+    assert second.status == 503
+    assert b"-distributor.max-receiving-bytes" in second.body
+    assert second.headers["retry-after"] == "6"
+    assert (await site.request("POST", "/api/v1/push", body=b"w" * 1001)).status == 413
+    release.set()
+    assert (await first).status == 200
+    assert (await site.request("POST", "/api/v1/push", body=b"v" * 1000)).status == 200
+
+
 async def test_a_body_at_the_limit_passes():
     site = build_site(body_bytes_max=1000)
     reply = await site.request("POST", "/api/v1/push", chunks=[b"x" * 600, b"y" * 400])
