@@ -12,6 +12,9 @@ PORT    ?= 8080
 ARGS    ?=
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
+# Whatever environment the user works in, the build goes into ours.
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+unexport CONDA_PREFIX
 
 .DEFAULT_GOAL := help
 .PHONY: help install up down status test test-tools bench lint fmt docs e2e fuzz clean

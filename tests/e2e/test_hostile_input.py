@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import http.client
 import random
+import subprocess
+import sys
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cramjam
@@ -23,6 +26,7 @@ PUSHES = 100_000
 QUERIES = 100_000
 RSS_GROWTH_MAX = 400 << 20
 LOOP_LAG_SECONDS_MAX = "0.1"
+STALL_SECONDS = 0.06
 
 CORPUS = [
     'sum by (job) (rate(http_requests_total{code=~"5.."}[5m]))',
@@ -56,11 +60,34 @@ def held(server: Process) -> float:
     return samples - metric(scrape, "cortex_event_loop_lag_seconds_bucket", le=LOOP_LAG_SECONDS_MAX)
 
 
+PULSE = f"""
+import select, sys, time
+missed, began = 0, time.monotonic()
+while not select.select([sys.stdin], [], [], 0.01)[0]:
+    now = time.monotonic()
+    missed += now - began > {STALL_SECONDS}
+    began = now
+print(missed)
+"""
+
+
+@contextmanager
+def pulse() -> Iterator[list[int]]:
+    """Counts how often this machine did not run a process that only wanted to sleep: a virtual machine may be stopped
+    for a while by its host, and then every process on it is late. The list holds the count in the end."""
+    process = subprocess.Popen([sys.executable, "-c", PULSE], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    missed: list[int] = []
+    yield missed
+    out, _ = process.communicate(timeout=30)
+    missed.append(int(out))
+
+
 @pytest.fixture(autouse=True)
 def unharmed(server: Process) -> Iterator[None]:
-    """After each test: still alive and ready, memory bounded, the loop was never held."""
+    """After each test: still alive and ready, memory bounded, the loop was never held (but by the machine itself)."""
     before, held_before = server.rss(), held(server)
-    yield
+    with pulse() as missed:
+        yield
     assert server.popen is not None
     assert server.popen.poll() is None, server.log_tail()
     assert request(server.url + "/ready").status == 200
@@ -68,7 +95,8 @@ def unharmed(server: Process) -> Iterator[None]:
     assert growth < RSS_GROWTH_MAX, f"RSS grew by {growth >> 20} MiB"
     assert metric(metrics(server.url), "cortex_event_loop_lag_seconds_count") > 0
     times = held(server) - held_before
-    assert times == 0, f"the event loop was held for over {LOOP_LAG_SECONDS_MAX} s, {times:.0f} times"
+    stalls = missed[0]
+    assert times <= stalls, f"the event loop was held for over {LOOP_LAG_SECONDS_MAX} s {times:.0f} times ({stalls=})"
 
 
 def valid_body(rng: random.Random) -> bytes:
