@@ -1,10 +1,11 @@
-"""What a process does to its interpreter and machine before it does anything else."""
+"""What a process does to its interpreter and machine before it does anything else, and at its end."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,3 +44,15 @@ def pid_file(path: str, pid: int) -> Iterator[None]:
         yield
     finally:
         file.unlink(missing_ok=True)
+
+
+def settle_streams() -> None:
+    """Let go of what cannot be written to stdout and stderr any more, so that it is not the process's exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)

@@ -27,7 +27,7 @@ from mimir_rw.api.server import HttpServer, ListenError, ServerSettings, TlsSett
 from mimir_rw.api.tenant import TenantResolver
 from mimir_rw.api.traffic import TrafficGate
 from mimir_rw.app.modules import BASE, GATE, NEEDS, components_of
-from mimir_rw.app.process import pid_file, settle_heap, tune
+from mimir_rw.app.process import pid_file, settle_heap, settle_streams, tune
 from mimir_rw.app.welcome import first_screen
 from mimir_rw.components.distributor.retry_after import RetryAfter
 from mimir_rw.components.distributor.service import DistributorService
@@ -72,6 +72,8 @@ def run(config: Config) -> int:
         sys.stderr.write(f"mimir-rw: {error}\n")
     except OSError as error:
         sys.stderr.write(f"mimir-rw: {error.filename or ''}: {error.strerror or error}\n")
+    finally:
+        settle_streams()
     return 1
 
 

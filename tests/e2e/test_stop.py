@@ -12,8 +12,10 @@ from tests.e2e.processes import mimir_rw, request
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 
-def test_sigterm_stops_a_server_whose_log_nobody_reads(tmp_path: Path, keep) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_sigterm_stops_a_server_whose_log_nobody_reads(tmp_path: Path, keep, unbuffered: str) -> None:
     server = keep(mimir_rw(tmp_path, "-log.level=debug"))
+    server.env["PYTHONUNBUFFERED"] = unbuffered
     os.mkfifo(server.log_path)
     reader = os.open(server.log_path, os.O_RDONLY | os.O_NONBLOCK)
     server.spawn()
