@@ -14,10 +14,6 @@ class Rng(Protocol):
         """Uniform in [0, 1)."""
         ...
 
-    def randrange(self, stop: int, /) -> int:
-        """Uniform in [0, stop)."""
-        ...
-
 
 def system_rng() -> Rng:
     """Seeded by the operating system."""
