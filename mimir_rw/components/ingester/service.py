@@ -45,9 +45,9 @@ from mimir_rw.kit.metrics import Counter, Family, Metrics
 from mimir_rw.kit.moving_rate import MovingRate
 from mimir_rw.kit.offload import Offload, usable_cores
 from mimir_rw.kit.service import Service, ServiceState
-from mimir_rw.model.errors import BadRequest, Overloaded, Unavailable
+from mimir_rw.model.errors import BadRequest, MimirError, Overloaded, Unavailable
 from mimir_rw.model.labels import Matcher
-from mimir_rw.rpc.contracts.ingester import MetricMetadata, PushResult, Rejection, TenantStats
+from mimir_rw.rpc.contracts.ingester import Charge, MetricMetadata, PushPart, PushResult, Rejection, TenantStats
 from mimir_rw.storage.contract import SelectHints, SeriesSet
 from mimir_rw.tsdb.directory import DataDirectory
 from mimir_rw.tsdb.head import AppendLimits, HeadOptions, TenantHead
@@ -270,6 +270,16 @@ class IngesterService(Service):
                 self._check_instance_series(state, refused, limits.max_global_series_per_user)
             return push_result(stored, refused, limits, rejections)
 
+    async def push_group(self, parts: Sequence[PushPart]) -> list[PushResult | MimirError]:
+        """See `rpc.contracts.ingester.Ingester`."""
+        return await asyncio.gather(*(self._push_part(part) for part in parts))
+
+    async def _push_part(self, part: PushPart) -> PushResult | MimirError:
+        try:
+            return await self.push(part.tenant, part.batch)
+        except MimirError as error:
+            return error
+
     def _first_push(self, tenant: str) -> Tenant:
         bounds = self._instance_limits()
         if bounds.max_tenants and len(self._tenants) >= bounds.max_tenants:
@@ -386,11 +396,16 @@ class IngesterService(Service):
 
     # -- queries ----------------------------------------------------------------------------------------------------
 
-    async def select(self, tenant: str, matchers: Sequence[Matcher], hints: SelectHints) -> SeriesSet:
+    async def select(
+        self, tenant: str, matchers: Sequence[Matcher], hints: SelectHints, charge: Charge | None = None
+    ) -> SeriesSet:
         """See `rpc.contracts.ingester.Ingester`."""
         tuples = _tuples(matchers)
         empty: SeriesSet = EmptySeriesSet()
-        return await self._ask(tenant, lambda head: head.select(tuples, hints.mint, hints.maxt), empty)
+        found = await self._ask(tenant, lambda head: head.select(tuples, hints.mint, hints.maxt), empty)
+        if charge is not None:
+            charge(len(found.labels), found.labels.nbytes)
+        return found
 
     async def series(self, tenant: str, matcher_sets: Sequence[Sequence[Matcher]], mint: int, maxt: int) -> LabelFrame:
         """See `rpc.contracts.ingester.Ingester`."""

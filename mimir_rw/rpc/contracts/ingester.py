@@ -1,14 +1,21 @@
-"""What an ingester offers distributors and queriers."""
+"""What an ingester offers distributors and queriers, in process and across `rpc/`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mimir_rw._native import LabelFrame, WriteBatch
+from mimir_rw.model.errors import MimirError
 from mimir_rw.model.labels import Matcher
 from mimir_rw.storage.contract import SelectHints, SeriesSet
+
+U32Column = NDArray[np.uint32]
+NO_ROWS: U32Column = np.zeros(0, dtype=np.uint32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +26,8 @@ class Rejection:
     count: int
     first: str
     """Text about the first refused one, ready for the user, without the id."""
+    rows: U32Column = field(default_factory=lambda: NO_ROWS, compare=False)
+    """Rows of the batch that had a sample refused for it, ascending; empty for metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +36,17 @@ class PushResult:
 
     samples_stored: int
     rejections: tuple[Rejection, ...] = field(default=())
+    unresolved: U32Column = field(default_factory=lambda: NO_ROWS, compare=False)
+    """Rows that came without labels and whose series this ingester does not hold: nothing of them is stored, they are
+    neither stored nor refused until they come again with labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class PushPart:
+    """One tenant's rows for one ingester; rows may lack labels (`WriteBatch.has_labels`)."""
+
+    tenant: str
+    batch: WriteBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +65,24 @@ class TenantStats:
     series: int
 
 
+Charge = Callable[[int, int], None]
+"""Told of (series, bytes) as they arrive; raises LimitExceeded to end a select."""
+
+
 class Ingester(Protocol):
     async def push(self, tenant: str, batch: WriteBatch) -> PushResult:
         """Append the batch; on return every accepted sample is in the WAL file. Raises Unavailable when the tenant's
         WAL cannot be written (nothing of the batch is then acknowledged) or the ingester is not running."""
         ...
 
-    async def select(self, tenant: str, matchers: Sequence[Matcher], hints: SelectHints) -> SeriesSet: ...
+    async def push_group(self, parts: Sequence[PushPart]) -> list[PushResult | MimirError]:
+        """Several pushes in one message, one WAL write for each tenant among them; an outcome for each, in order. One
+        part's failure is its own. Parts of one tenant are appended in order."""
+        ...
+
+    async def select(
+        self, tenant: str, matchers: Sequence[Matcher], hints: SelectHints, charge: Charge | None = None
+    ) -> SeriesSet: ...
 
     async def series(self, tenant: str, matcher_sets: Sequence[Sequence[Matcher]], mint: int, maxt: int) -> LabelFrame:
         """Union of the label sets that match any of the sets, sorted."""

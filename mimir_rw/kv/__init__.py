@@ -1,0 +1,1 @@
+"""Replicated keys: compare-and-swap stores in memory, over gossip, over etcd and consul."""

@@ -1,0 +1,1 @@
+"""Hash rings: who owns what, who is alive, which answers make a quorum."""
