@@ -47,6 +47,18 @@ class PushPart:
 
     tenant: str
     batch: WriteBatch
+    key_id: str = ""
+    """Id of the series key that the rows are hashed with; "" is the ingester's own. With another one, rows with labels
+    are hashed again, and a batch that has rows without is answered with all its rows unresolved."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPart:
+    """A `PushPart` as it travels; several ingesters may be sent the same bytes. payload: of `WriteBatch.encode`."""
+
+    tenant: str
+    payload: bytes
+    key_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +109,29 @@ class Ingester(Protocol):
     async def metadata(self, tenant: str, metric: str | None = None) -> list[MetricMetadata]: ...
 
     async def all_user_stats(self) -> list[TenantStats]: ...
+
+
+class IngesterPeer(Protocol):
+    """What a distributor sees of an ingester in another process, beside what `rpc.transport.RpcPeer` says of it."""
+
+    @property
+    def healthy(self) -> bool: ...
+
+    @property
+    def epoch(self) -> str: ...
+
+    @property
+    def references(self) -> bool:
+        """Whether rows without labels may be sent on the present connection."""
+        ...
+
+    async def push_encoded(self, parts: Sequence[EncodedPart], *, timeout_s: float) -> list[PushResult | MimirError]:
+        """`Ingester.push_group` on the other side. Row numbers in the results count the rows of each payload. Raises
+        Unavailable when there is no answer in time or no connection, and then the parts may have been stored."""
+        ...
+
+
+class IngesterPeers(Protocol):
+    def peer(self, address: str) -> IngesterPeer:
+        """By the address in the ring; the same object as long as the address is in use."""
+        ...
