@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from mimir_rw.config.errors import ConfigError, quoted
+from mimir_rw.config.kvstore import SINGLE_STORES
 from mimir_rw.config.limits import TenantLimits
+from mimir_rw.config.process import ServerConfig, ServerTlsConfig
+from mimir_rw.config.rings import RingConfig
 from mimir_rw.config.settings import walk
-from mimir_rw.config.tree import Config, ServerConfig
+from mimir_rw.config.tree import Config
 from mimir_rw.model.errors import BadRequest
 from mimir_rw.model.tenant import validate_tenant
 
 _WAL_PAGE_BYTES = 32 << 10
-_NO_CLUSTER = "clusters are not available yet: this version is one process"
 
 Problem = tuple[str, str]
 """The key of the setting to change, and what is wrong with it."""
@@ -58,8 +60,11 @@ def _problems(config: Config) -> Iterator[Problem]:
 def _server_problems(server: ServerConfig) -> Iterator[Problem]:
     if server.http_listen_port == server.grpc_listen_port != 0:
         yield "server.http_listen_port", "must differ from server.grpc_listen_port (-server.grpc-listen-port)"
-    tls = server.http_tls_config
-    at = "server.http_tls_config"
+    for kind, tls in (("http", server.http_tls_config), ("grpc", server.grpc_tls_config)):
+        yield from _listener_tls_problems(f"server.{kind}_tls_config", f"-server.{kind}-tls", tls)
+
+
+def _listener_tls_problems(at: str, flags: str, tls: ServerTlsConfig) -> Iterator[Problem]:
     for name, inline, file in (
         ("cert", tls.cert, tls.cert_file),
         ("key", tls.key, tls.key_file),
@@ -69,14 +74,14 @@ def _server_problems(server: ServerConfig) -> Iterator[Problem]:
             yield f"{at}.{name}_file", f"cannot be used together with {name}"
     has_cert, has_key = bool(tls.cert or tls.cert_file), bool(tls.key or tls.key_file)
     if has_cert and not has_key:
-        yield f"{at}.{'cert' if tls.cert else 'cert_file'}", "needs key_file (-server.http-tls-key-path) too"
+        yield f"{at}.{'cert' if tls.cert else 'cert_file'}", f"needs key_file ({flags}-key-path) too"
     if has_key and not has_cert:
-        yield f"{at}.{'key' if tls.key else 'key_file'}", "needs cert_file (-server.http-tls-cert-path) too"
+        yield f"{at}.{'key' if tls.key else 'key_file'}", f"needs cert_file ({flags}-cert-path) too"
     if tls.client_auth_type not in ("", "NoClientCert") and not has_cert:
         yield f"{at}.client_auth_type", "needs cert_file and key_file"
     verifies = tls.client_auth_type in ("VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
     if verifies and not (tls.client_ca or tls.client_ca_file):
-        yield f"{at}.client_auth_type", f"{tls.client_auth_type} needs client_ca_file (-server.http-tls-ca-path)"
+        yield f"{at}.client_auth_type", f"{tls.client_auth_type} needs client_ca_file ({flags}-ca-path)"
 
 
 def _prefix_problems(key: str, prefix: str) -> Iterator[Problem]:
@@ -96,10 +101,86 @@ def _storage_problems(config: Config) -> Iterator[Problem]:
 
 
 def _cluster_problems(config: Config) -> Iterator[Problem]:
-    if config.memberlist.join_members:
-        yield "memberlist.join_members", _NO_CLUSTER
-    # Memberlist without members is a cluster of one, which is what configurations for a single Mimir process have.
-    if config.ingester.ring.kvstore.store not in ("inmemory", "memberlist"):
-        yield "ingester.ring.kvstore.store", _NO_CLUSTER
-    if config.ingester.ring.replication_factor > 1:
-        yield "ingester.ring.replication_factor", f"{_NO_CLUSTER} and holds one copy, use 1"
+    for key, ring in rings(config).items():
+        yield from _ring_problems(key, ring)
+    ingesters = config.ingester.ring
+    zones = ingesters.spread_minimizing_zones
+    at = "ingester.ring"
+    if (zone := zone_of(config)) and zone in ingesters.excluded_zones:
+        yield f"{at}.excluded_zones", f"must not have the zone of this process (-{at}.instance-availability-zone)"
+    if ingesters.token_generation_strategy == "spread-minimizing" and not zones:
+        yield (
+            f"{at}.token_generation_strategy",
+            f"needs spread_minimizing_zones (-{at.replace('_', '-')}.spread-minimizing-zones)",
+        )
+    if zones and ingesters.zone_awareness_enabled and len(zones) < ingesters.replication_factor:
+        message = f"{len(zones)} zones cannot hold replication_factor (-{at}.replication-factor) copies"
+        yield f"{at}.spread_minimizing_zones", message
+    yield from _address_problems(config)
+    yield from _memberlist_problems(config)
+
+
+def zone_of(config: Config) -> str:
+    """The zone of this process, "" if it has none."""
+    return config.ingester.ring.instance_availability_zone or config.common.instance_availability_zone
+
+
+def rings(config: Config) -> Mapping[str, RingConfig]:
+    """Every ring's settings, by YAML key."""
+    return {
+        "ingester.ring": config.ingester.ring,
+        "distributor.ring": config.distributor.ring,
+        "query_scheduler.ring": config.query_scheduler.ring,
+        "overrides_exporter.ring": config.overrides_exporter.ring,
+    }
+
+
+def _ring_problems(key: str, ring: RingConfig) -> Iterator[Problem]:
+    flags = key.replace("_", "-")
+    if 0 < ring.heartbeat_timeout <= ring.heartbeat_period:
+        yield f"{key}.heartbeat_timeout", f"must be above heartbeat_period (-{flags}.heartbeat-period)"
+    if ring.heartbeat_timeout and not ring.heartbeat_period:
+        yield f"{key}.heartbeat_period", f"cannot be 0 while heartbeat_timeout (-{flags}.heartbeat-timeout) is not"
+    stores = {ring.kvstore.store: "store"}
+    if ring.kvstore.store == "multi":
+        multi = ring.kvstore.multi
+        stores = {multi.primary: "multi.primary", multi.secondary: "multi.secondary"}
+        if len(stores) < 2:
+            yield f"{key}.kvstore.multi.secondary", f"must not be primary (-{flags}.multi.primary) as well"
+        for store, name in stores.items():
+            if store not in SINGLE_STORES:
+                yield f"{key}.kvstore.{name}", f"must be one of {', '.join(SINGLE_STORES)}"
+    if "etcd" in stores and not ring.kvstore.etcd.endpoints:
+        name = "store" if stores["etcd"] == "store" else stores["etcd"]
+        yield f"{key}.kvstore.{name}", f"etcd needs endpoints (-{flags}.etcd.endpoints)"
+
+
+def _address_problems(config: Config) -> Iterator[Problem]:
+    addresses = {
+        "common.instance_addr": config.common.instance_addr,
+        "memberlist.advertise_addr": config.memberlist.advertise_addr,
+        "frontend.address": config.frontend.address,
+        **{f"{key}.instance_addr": ring.instance_addr for key, ring in rings(config).items()},
+    }
+    for key, address in addresses.items():
+        if address in ("0.0.0.0", "::", "[::]"):
+            yield key, f"{quoted(address)} is no address that others could connect to"
+
+
+def _memberlist_problems(config: Config) -> Iterator[Problem]:
+    gossip, server = config.memberlist, config.server
+    if gossip.min_join_backoff > gossip.max_join_backoff:
+        message = "must not be above max_join_backoff (-memberlist.max-join-backoff)"
+        yield "memberlist.min_join_backoff", message
+    if gossip.bind_port:
+        for name in ("http", "grpc"):
+            if gossip.bind_port == getattr(server, f"{name}_listen_port"):
+                yield "memberlist.bind_port", f"must differ from server.{name}_listen_port (-server.{name}-listen-port)"
+    if gossip.tls_enabled and not (gossip.tls_cert_path and gossip.tls_key_path):
+        yield "memberlist.tls_enabled", "needs tls_cert_path and tls_key_path (-memberlist.tls-cert-path, …-key-path)"
+    for path, client in (
+        ("memberlist", gossip),
+        ("ingester_client.grpc_client_config", config.ingester_client.grpc_client_config),
+    ):
+        if bool(client.tls_cert_path) != bool(client.tls_key_path):
+            yield f"{path}.tls_cert_path", "must be set together with tls_key_path"

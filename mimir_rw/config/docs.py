@@ -86,8 +86,10 @@ def main(arguments: Sequence[str]) -> int:
 def _departures() -> Iterator[str]:
     yield "\n## Defaults that differ from Mimir 2.17\n\n| key | here | Mimir | why |\n|---|---|---|---|\n"
     for placed, departure in departures():
-        here = placed.leaf.format(placed.leaf.default)
-        yield f"| `{placed.key}` | `{here}` | {_code(departure.mimir)} | {departure.why} |\n"
+        here = _code(placed.leaf.format(placed.leaf.default))
+        if departure.alone is not None:
+            here = f"{_code(departure.alone)} in `-target=all` that joins nobody, otherwise {here}"
+        yield f"| `{placed.key}` | {here} | {_code(departure.mimir)} | {departure.why} |\n"
 
 
 def _commands() -> Iterator[str]:

@@ -86,11 +86,21 @@ FOREIGN: tuple[Foreign, ...] = (
     # Nothing here that it could tune.
     _row(
         Verdict.MEANINGLESS,
-        "server.grpc_server_* server.grpc_collect_max_streams_by_conn server.grpc_listen_network "
-        "server.grpc_listen_conn_limit server.report_grpc_codes_in_instrumentation_label_enabled ingester_client "
-        "*.grpc_client_config",
-        "server.grpc-max-* server.grpc.* server.grpc-collect-* server.grpc-listen-network server.grpc-conn-limit "
-        "server.report-grpc-codes-* ingester.client.* *.grpc-client-config.*",
+        "server.grpc_server_max_send_msg_size server.grpc_server_max_connection_* server.grpc_server_keepalive_* "
+        "server.grpc_server_min_* server.grpc_server_ping_* server.grpc_server_num_* server.grpc_server_stats_* "
+        "server.grpc_server_recv_* server.grpc_collect_max_streams_by_conn server.grpc_listen_network "
+        "server.grpc_listen_conn_limit server.report_grpc_codes_in_instrumentation_label_enabled "
+        "ingester_client.grpc_client_config.max_* ingester_client.grpc_client_config.grpc_* "
+        "ingester_client.grpc_client_config.rate_* ingester_client.grpc_client_config.backoff_* "
+        "ingester_client.grpc_client_config.initial_* ingester_client.grpc_client_config.connect_* "
+        "ingester_client.grpc_client_config.cluster_validation ingester_client.report_grpc_codes_* "
+        "ingester_client.deprecated_* frontend.grpc_client_config frontend_worker.*grpc_client_config "
+        "query_scheduler.grpc_client_config ruler.*grpc_client_config",
+        "server.grpc-max-send-msg-size-bytes server.grpc.* server.grpc-collect-* server.grpc-listen-network "
+        "server.grpc-conn-limit server.grpc-num-workers server.report-grpc-codes-* ingester.client.grpc-* "
+        "ingester.client.backoff-* ingester.client.initial-* ingester.client.connect-* "
+        "ingester.client.cluster-validation.* ingester.client.report-grpc-codes-* *.grpc-client-config.* "
+        "querier.frontend-client.* querier.scheduler-client.*",
         _NO_GRPC,
     ),
     _row(
@@ -158,19 +168,10 @@ FOREIGN: tuple[Foreign, ...] = (
         "alertmanager.* alertmanager-storage.* http.alertmanager-http-prefix",
         "the Alertmanager",
     ),
-    _row(Verdict.UNBUILT, "overrides_exporter", "overrides-exporter.*", "the overrides-exporter"),
     _row(
         Verdict.UNBUILT,
-        "query_scheduler frontend_worker frontend.scheduler_* frontend.instance_* frontend.address frontend.port "
-        "limits.max_queriers_per_tenant",
-        "query-scheduler.* querier.frontend-* querier.scheduler-address querier.dns-lookup-period querier.id "
-        "query-frontend.scheduler-* query-frontend.instance-* query-frontend.max-queriers-per-tenant",
-        "the query-scheduler",
-    ),
-    _row(
-        Verdict.UNBUILT,
-        "frontend.split_queries_by_interval frontend.results_cache frontend.cache_* frontend.max_retries "
-        "frontend.not_running_timeout frontend.parallelize_shardable_queries frontend.query_sharding_* "
+        "frontend.split_queries_by_interval frontend.results_cache frontend.cache_* "
+        "frontend.parallelize_shardable_queries frontend.query_sharding_* "
         "frontend.shard_* frontend.extra_propagated_headers frontend.client_cluster_validation "
         "frontend.log_query_request_headers frontend.active_series_write_timeout limits.max_query_parallelism "
         "limits.query_sharding_* limits.results_cache_* limits.max_cache_freshness limits.cache_unaligned_requests "
@@ -179,8 +180,8 @@ FOREIGN: tuple[Foreign, ...] = (
         "limits.labels_query_optimizer_enabled limits.instant_queries_with_subquery_spin_off "
         "limits.enabled_promql_extended_range_selectors frontend.prune_queries frontend.rewrite_histogram_queries "
         "frontend.remote_execution_enabled",
-        "query-frontend.split-* query-frontend.results-cache* query-frontend.cache-* query-frontend.max-retries-* "
-        "query-frontend.not-running-timeout query-frontend.parallelize-shardable-queries "
+        "query-frontend.split-* query-frontend.results-cache* query-frontend.cache-* "
+        "query-frontend.parallelize-shardable-queries "
         "query-frontend.query-sharding-* query-frontend.shard-* query-frontend.extra-propagated-headers "
         "query-frontend.client-cluster-validation.* query-frontend.log-query-request-headers "
         "query-frontend.active-series-write-timeout querier.max-query-parallelism query-frontend.max-cache-freshness "
@@ -192,64 +193,48 @@ FOREIGN: tuple[Foreign, ...] = (
         "the query-frontend's rewriting, sharding, caching and blocking of queries",
     ),
     _row(
-        Verdict.UNBUILT,
-        "ingester.ring.heartbeat_period ingester.ring.heartbeat_timeout ingester.ring.zone_awareness_enabled "
-        "ingester.ring.excluded_zones ingester.ring.tokens_file_path ingester.ring.num_tokens "
-        "ingester.ring.instance_* ingester.ring.unregister_on_shutdown ingester.ring.observe_period "
-        "ingester.ring.min_ready_duration ingester.ring.final_sleep ingester.ring.token_generation_strategy "
-        "ingester.ring.spread_minimizing_* ingester.ring.kvstore.prefix ingester.ring.kvstore.consul "
-        "ingester.ring.kvstore.etcd ingester.ring.kvstore.multi distributor.ring distributor.remote_timeout "
-        "memberlist.node_name memberlist.randomize_node_name memberlist.stream_timeout "
-        "memberlist.retransmit_factor memberlist.pull_push_interval memberlist.gossip_* "
-        "memberlist.dead_node_reclaim_time memberlist.compression_enabled memberlist.notify_interval "
-        "memberlist.advertise_addr memberlist.advertise_port memberlist.cluster_label_verification_disabled "
-        "memberlist.min_join_backoff memberlist.max_join_backoff memberlist.max_join_retries "
-        "memberlist.abort_if_* memberlist.rejoin_interval memberlist.left_ingesters_timeout "
-        "memberlist.obsolete_entries_timeout memberlist.leave_timeout memberlist.broadcast_timeout_* "
-        "memberlist.message_history_buffer_bytes memberlist.watch_prefix_buffer_size memberlist.bind_addr "
-        "memberlist.bind_port memberlist.packet_dial_timeout memberlist.packet_write_timeout "
-        "memberlist.max_concurrent_writes memberlist.acquire_writer_timeout memberlist.tls_* "
-        "limits.ingestion_tenant_shard_size querier.shuffle_sharding_* querier.minimize_ingester_requests* "
-        "querier.prefer_availability_zone ingester.*owned_series* memberlist.zone_aware_routing "
-        "memberlist.propagation_delay_tracker",
-        "ingester.ring.heartbeat-period ingester.ring.heartbeat-timeout ingester.ring.zone-awareness-enabled "
-        "ingester.ring.excluded-zones ingester.ring.tokens-file-path ingester.ring.num-tokens "
-        "ingester.ring.instance-* ingester.ring.unregister-on-shutdown ingester.ring.observe-period "
-        "ingester.ring.min-ready-duration ingester.ring.final-sleep ingester.ring.token-generation-strategy "
-        "ingester.ring.spread-minimizing-* ingester.ring.prefix ingester.ring.consul.* ingester.ring.etcd.* "
-        "ingester.ring.multi.* distributor.ring.* distributor.remote-timeout memberlist.nodename "
-        "memberlist.randomize-node-name memberlist.stream-timeout memberlist.retransmit-factor "
-        "memberlist.pullpush-interval memberlist.gossip-* memberlist.dead-node-reclaim-time "
-        "memberlist.compression-enabled memberlist.notify-interval memberlist.advertise-addr "
-        "memberlist.advertise-port memberlist.cluster-label-verification-disabled memberlist.min-join-backoff "
-        "memberlist.max-join-backoff memberlist.max-join-retries memberlist.abort-if-* "
-        "memberlist.rejoin-interval memberlist.left-ingesters-timeout memberlist.obsolete-entries-timeout "
-        "memberlist.leave-timeout memberlist.broadcast-timeout-* memberlist.message-history-buffer-bytes "
-        "memberlist.watch-prefix-buffer-size memberlist.bind-addr memberlist.bind-port "
-        "memberlist.packet-dial-timeout memberlist.packet-write-timeout memberlist.max-concurrent-writes "
-        "memberlist.acquire-writer-timeout memberlist.transport-debug memberlist.tls-* "
-        "distributor.ingestion-tenant-shard-size querier.shuffle-sharding-* "
-        "querier.minimize-ingester-requests* querier.prefer-availability-zone ingester.*owned-series* "
-        "memberlist.zone-aware-routing.* memberlist.propagation-delay-tracker.*",
-        "rings and gossip",
+        Verdict.MEANINGLESS,
+        "frontend_worker.frontend_address frontend_worker.scheduler_address frontend_worker.dns_lookup_* "
+        "frontend_worker.response_streaming_enabled frontend.scheduler_address frontend.scheduler_dns_lookup_period "
+        "frontend.scheduler_worker_concurrency frontend.additional_query_queue_* "
+        "query_scheduler.additional_query_queue_* query_scheduler.prioritize_query_components",
+        "querier.frontend-address querier.scheduler-address querier.dns-lookup-period "
+        "querier.response-streaming-enabled query-frontend.scheduler-address "
+        "query-frontend.scheduler-dns-lookup-period query-frontend.scheduler-worker-concurrency "
+        "query-frontend.additional-query-queue-* query-scheduler.additional-query-queue-* "
+        "query-scheduler.prioritize-query-components",
+        "processes find each other in rings and share one connection",
+    ),
+    _row(
+        Verdict.MEANINGLESS,
+        "ingester.track_ingester_owned_series ingester.use_ingester_owned_series_for_limits "
+        "overrides_exporter.ring.wait_stability_* memberlist.notify_interval memberlist.watch_prefix_buffer_size "
+        "memberlist.zone_aware_routing memberlist.propagation_delay_tracker "
+        "memberlist.abort_if_fast_join_fails_min_nodes",
+        "ingester.track-ingester-owned-series ingester.use-ingester-owned-series-for-limits "
+        "overrides-exporter.ring.wait-stability-* memberlist.notify-interval memberlist.watch-prefix-buffer-size "
+        "memberlist.transport-debug memberlist.zone-aware-routing.* memberlist.propagation-delay-tracker.* "
+        "memberlist.abort-if-fast-join-fails-min-nodes",
+        "it is always so, or there is nothing to tune",
     ),
     _row(
         Verdict.UNBUILT,
         "blocks_storage.s3 blocks_storage.gcs blocks_storage.azure blocks_storage.swift blocks_storage.storage_prefix "
-        "blocks_storage.filesystem common blocks_storage.tsdb.block_ranges_period blocks_storage.tsdb.retention_period "
+        "blocks_storage.filesystem common.storage blocks_storage.tsdb.block_ranges_period "
+        "blocks_storage.tsdb.retention_period "
         "blocks_storage.tsdb.ship_* blocks_storage.tsdb.head_compaction_* "
         "blocks_storage.tsdb.flush_blocks_on_shutdown blocks_storage.tsdb.close_idle_tsdb_timeout "
         "blocks_storage.tsdb.bigger_out_of_order_* blocks_storage.tsdb.early_head_compaction_* "
         "blocks_storage.tsdb.timely_head_compaction_enabled limits.s3_sse_* limits.out_of_order_blocks_* "
-        "querier.query_store_after limits.query_ingesters_within",
+        "querier.query_store_after",
         "blocks-storage.s3.* blocks-storage.gcs.* blocks-storage.azure.* blocks-storage.swift.* "
-        "blocks-storage.storage-prefix blocks-storage.filesystem.* common.* "
+        "blocks-storage.storage-prefix blocks-storage.filesystem.* common.storage.* "
         "blocks-storage.tsdb.block-ranges-period blocks-storage.tsdb.retention-period "
         "blocks-storage.tsdb.ship-* blocks-storage.tsdb.head-compaction-* "
         "blocks-storage.tsdb.flush-blocks-on-shutdown blocks-storage.tsdb.close-idle-tsdb-timeout "
         "blocks-storage.tsdb.bigger-out-of-order-* blocks-storage.tsdb.early-head-compaction-* "
         "blocks-storage.tsdb.timely-head-compaction-enabled ingester.out-of-order-blocks-* "
-        "querier.query-store-after querier.query-ingesters-within",
+        "querier.query-store-after",
         "blocks and object storage",
     ),
     _row(
@@ -291,10 +276,10 @@ FOREIGN: tuple[Foreign, ...] = (
     ),
     _row(
         Verdict.UNBUILT,
-        "server.grpc_listen_address server.grpc_tls_config server.http_listen_conn_limit "
+        "server.http_listen_conn_limit common.client_cluster_validation "
         "server.http_server_read_header_timeout server.http_server_write_timeout server.log_request_headers "
         "server.log_request_at_info_level_enabled server.log_request_exclude_headers_list",
-        "server.grpc-listen-address server.grpc-tls-* server.http-conn-limit server.http-read-header-timeout "
+        "server.http-conn-limit common.client-cluster-validation.* server.http-read-header-timeout "
         "server.http-write-timeout server.log-request-headers server.log-request-at-info-level-enabled "
         "server.log-request-headers-exclude-list",
         "finer control of the servers",

@@ -49,6 +49,11 @@ class TenantLimits:
         help="If at least 1, the burst is this many times the ingestion rate and ingestion_burst_size has no effect.",
         category=EXPERIMENTAL,
     )
+    ingestion_tenant_shard_size: int = integer(
+        0,
+        flag="distributor.ingestion-tenant-shard-size",
+        help="Over how many ingesters, of all zones, the tenant's series are spread. 0 means all.",
+    )
     service_overload_status_code_on_rate_limit_enabled: bool = switch(
         False,
         flag="distributor.service-overload-status-code-on-rate-limit-enabled",
@@ -144,6 +149,17 @@ class TenantLimits:
     )
 
     # Queries.
+    query_ingesters_within: int = duration(
+        "13h",
+        flag="querier.query-ingesters-within",
+        help="How far back ingesters are asked, and those that a tenant has left. 0 means always.",
+        category=ADVANCED,
+    )
+    max_queriers_per_tenant: int = integer(
+        0,
+        flag="query-frontend.max-queriers-per-tenant",
+        help="How many queriers answer queries of the tenant. 0 means all.",
+    )
     max_fetched_series_per_query: int = integer(
         0, flag="querier.max-fetched-series-per-query", help="Series a query may select. 0 means no limit."
     )

@@ -12,8 +12,8 @@ from mimir_rw.config.decode import Gathered, Place, gather_section
 from mimir_rw.config.document import BYTES_MAX, read_document
 from mimir_rw.config.errors import ConfigError, quoted
 from mimir_rw.config.flags import Arguments, parse_arguments
-from mimir_rw.config.settings import Placed, build, walk
-from mimir_rw.config.tree import Config
+from mimir_rw.config.settings import Placed, Value, build, walk
+from mimir_rw.config.tree import Config, chosen_defaults
 
 _REFERENCE = re.compile(r"\$\{([^{}:\n]*)(?::([^{}\n]*))?\}")
 
@@ -43,10 +43,16 @@ def load_arguments(arguments: Arguments, *, environment: Mapping[str, str], read
         if arguments.asks("config.expand-env"):
             data = expand_environment(data, environment)
         gather_section(read_document(data, name=arguments.config_file), Config, Place(arguments.config_file), gathered)
-    config = build(Config, {**gathered.values, **arguments.values})
+    config = _settled({**gathered.values, **arguments.values})
     origins = {path: at for path, at in gathered.origins.items() if path not in arguments.values}
     check_config(config, origins)
     return Loaded(config, (*gathered.warnings, *arguments.warnings))
+
+
+def _settled(values: Mapping[tuple[str, ...], Value]) -> Config:
+    """The configuration with these values: what is not among them depends on whether the process is alone."""
+    told = build(Config, values)
+    return build(Config, {**chosen_defaults(told.target, told.memberlist.join_members), **values})
 
 
 def read_bytes(name: str) -> bytes:

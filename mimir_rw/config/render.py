@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from mimir_rw.config.limits import TenantLimits
-from mimir_rw.config.settings import Kind, Leaf, Placed, Value, value_at, walk
-from mimir_rw.config.tree import Config, departures
+from mimir_rw.config.settings import Kind, Leaf, Placed, Value, build, value_at, walk
+from mimir_rw.config.tree import Config, chosen_defaults, departures
 
 MASK = "********"
 
@@ -27,7 +27,7 @@ def defaults_yaml() -> str:
 
 def diff_yaml(config: Config) -> str:
     """The settings whose values are not our defaults, and as a comment which defaults are not Mimir 2.17's."""
-    defaults = Config()
+    defaults = build(Config, chosen_defaults(config.target, config.memberlist.join_members))
     changed = [placed for placed in walk(Config) if value_at(config, placed.path) != value_at(defaults, placed.path)]
     lines = [f"#   {line}\n" for line in departure_lines(config)]
     comment = "".join(("# In force here, where the defaults differ from Mimir 2.17's:\n", *lines)) if lines else ""
@@ -39,8 +39,9 @@ def departure_lines(config: Config) -> list[str]:
     lines = []
     for placed, departure in departures():
         value = value_at(config, placed.path)
-        if value == placed.leaf.default:
-            lines.append(f"{placed.key}: {placed.leaf.format(value)} (Mimir: {departure.mimir or chr(34) * 2})")
+        shown = placed.leaf.format(value)
+        if shown == (placed.leaf.format(placed.leaf.default) if departure.alone is None else departure.alone):
+            lines.append(f"{placed.key}: {shown} (Mimir: {departure.mimir or chr(34) * 2})")
     return lines
 
 

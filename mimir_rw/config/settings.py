@@ -47,6 +47,8 @@ class Departure:
 
     mimir: str
     why: str
+    alone: str | None = None
+    """Where Mimir's holds in a cluster: our default for a process that is alone, as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ def repeated(default: tuple[str, ...], *, flag: str | None, help: str, **more: A
 
 
 def section(cls: type[T], *, flag_prefix: str = "") -> T:
-    """A nested section with its defaults; relative flags inside it get `flag_prefix`."""
+    """A nested section with its defaults; relative flags inside it get `flag_prefix`, which may be relative itself."""
     return dataclasses.field(default_factory=cls, metadata={_SECTION: (cls, flag_prefix)})
 
 
@@ -188,7 +190,12 @@ def walk(cls: type[Any], *, path: tuple[str, ...] = (), flag_prefix: str = "") -
             yield Placed(here, flag_prefix + flag if flag is not None and flag[0] in ".-" else flag, leaf)
         else:
             inner, prefix = children.sections[each.name]
-            yield from walk(inner, path=here, flag_prefix=prefix or flag_prefix)
+            yield from walk(inner, path=here, flag_prefix=nested_prefix(flag_prefix, prefix))
+
+
+def nested_prefix(outer: str, prefix: str) -> str:
+    """The flag prefix of a section within another: one that begins with `.` or `-` extends that of the other."""
+    return outer + prefix if not prefix or prefix[0] in ".-" else prefix
 
 
 def value_at(tree: Any, path: tuple[str, ...]) -> Value:

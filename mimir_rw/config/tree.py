@@ -6,123 +6,53 @@ milliseconds, sizes bytes. A component brings its section when it is built: ther
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mimir_rw.config.kvstore import (
+    ADVANCED,
+    EXPERIMENTAL,
+    PORT_MAX,
+    ClientTlsConfig,
+    MemberlistConfig,
+)
 from mimir_rw.config.limits import TenantLimits
+from mimir_rw.config.process import ApiConfig, CommonConfig, RuntimeConfigConfig, ServerConfig
+from mimir_rw.config.rings import ForgettingRingConfig, IngesterRingConfig, OverridesExporterRingConfig
 from mimir_rw.config.settings import (
-    Category,
     Departure,
     Placed,
+    Value,
     duration,
     integer,
     names,
     number,
-    repeated,
     section,
     switch,
     text,
     walk,
 )
 
-ADVANCED = Category.ADVANCED
-EXPERIMENTAL = Category.EXPERIMENTAL
-PORT_MAX = 65_535
-
-
-@dataclass(frozen=True, slots=True)
-class ApiConfig:
-    prometheus_http_prefix: str = text(
-        "/prometheus",
-        flag="http.prometheus-http-prefix",
-        help="URL path under which the Prometheus API is served.",
-        category=ADVANCED,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class ServerTlsConfig:
-    """TLS of a listener. It is on when a certificate and its key are given, inline or as files."""
-
-    cert: str = text("", flag=None, help="Server certificate (PEM).")
-    key: str = text("", flag=None, help="Key of the server certificate (PEM).", secret=True)
-    client_ca: str = text("", flag=None, help="Certificates (PEM) of the authorities that sign client certificates.")
-    cert_file: str = text("", flag="-cert-path", help="File with the server certificate (PEM).", category=ADVANCED)
-    key_file: str = text(
-        "", flag="-key-path", help="File with the key of the server certificate (PEM).", category=ADVANCED
-    )
-    client_auth_type: str = text(
-        "",
-        flag="-client-auth",
-        help="Whether clients show a certificate, and whether it must be signed by the client authority.",
-        category=ADVANCED,
-        choices=(
-            "",
-            "NoClientCert",
-            "RequestClientCert",
-            "RequireAnyClientCert",
-            "VerifyClientCertIfGiven",
-            "RequireAndVerifyClientCert",
-        ),
-    )
-    client_ca_file: str = text(
-        "",
-        flag="-ca-path",
-        help="File with the certificates (PEM) of the authorities that sign client certificates.",
-        category=ADVANCED,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class ServerConfig:
-    http_listen_address: str = text(
-        "", flag="server.http-listen-address", help="Address the HTTP server listens on; empty means all."
-    )
-    http_listen_port: int = integer(
-        8080, flag="server.http-listen-port", help="Port the HTTP server listens on; 0 picks a free one.", high=PORT_MAX
-    )
-    grpc_listen_port: int = integer(
-        9095,
-        flag="server.grpc-listen-port",
-        help="Port for calls between processes, in the role that gRPC has in Mimir; one process alone does not use it.",
-        high=PORT_MAX,
-    )
-    tls_cipher_suites: tuple[str, ...] = names(
-        (), flag="server.tls-cipher-suites", help="TLS cipher suites to offer; empty means a sound choice."
-    )
-    tls_min_version: str = text(
-        "",
-        flag="server.tls-min-version",
-        help="Lowest TLS version to accept; empty means TLS 1.2.",
-        choices=("", "VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13"),
-    )
-    http_tls_config: ServerTlsConfig = section(ServerTlsConfig, flag_prefix="server.http-tls")
-    graceful_shutdown_timeout: int = duration(
-        "30s",
-        flag="server.graceful-shutdown-timeout",
-        help="How long running requests may take to end at shutdown.",
-        category=ADVANCED,
-    )
-    http_server_read_timeout: int = duration(
-        "30s",
-        flag="server.http-read-timeout",
-        help="Longest time for reading a whole HTTP request.",
-        category=ADVANCED,
-    )
-    http_server_idle_timeout: int = duration(
-        "2m",
-        flag="server.http-idle-timeout",
-        help="How long an HTTP connection may wait for its next request.",
-        category=ADVANCED,
-    )
-    log_format: str = text("logfmt", flag="log.format", help="Format of log lines.", choices=("logfmt", "json"))
-    log_level: str = text(
-        "info", flag="log.level", help="Lowest level that is logged.", choices=("debug", "info", "warn", "error")
-    )
-    pid_file: str = text("", flag="server.pid-file", help="File that holds the process id while the process runs.")
-    http_path_prefix: str = text(
-        "", flag="server.path-prefix", help="URL path under which everything is served.", category=ADVANCED
-    )
+LIMIT_METRICS = (
+    "ingestion_rate",
+    "ingestion_burst_size",
+    "ingestion_burst_factor",
+    "max_global_series_per_user",
+    "max_global_series_per_metric",
+    "max_global_exemplars_per_user",
+    "max_fetched_chunks_per_query",
+    "max_fetched_series_per_query",
+    "max_fetched_chunk_bytes_per_query",
+    "max_estimated_memory_consumption_per_query",
+    "ruler_max_rules_per_rule_group",
+    "ruler_max_rule_groups_per_tenant",
+    "max_global_metadata_per_user",
+    "max_global_metadata_per_metric",
+    "request_rate",
+    "request_burst_size",
+    "ingestion_tenant_shard_size",
+)
+"""Limits that the overrides-exporter may be asked for; it exports those of them that there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,30 +119,49 @@ class DistributorConfig:
         help="Bytes of push bodies, as sent, that may be in memory at once; further pushes get 503. 0 means no limit.",
         category=ADVANCED,
     )
+    remote_timeout: int = duration(
+        "2s",
+        flag="distributor.remote-timeout",
+        help="Longest time an ingester may take for a push.",
+        category=ADVANCED,
+        low="1ms",
+    )
+    ring: ForgettingRingConfig = section(ForgettingRingConfig, flag_prefix="distributor.ring")
     instance_limits: DistributorInstanceLimits = section(DistributorInstanceLimits)
 
 
 @dataclass(frozen=True, slots=True)
-class KvStoreConfig:
-    store: str = text(
-        "inmemory",
-        flag=".store",
-        help="Where the ring is kept. One process is a ring of its own with either of inmemory and memberlist.",
-        choices=("inmemory", "memberlist", "consul", "etcd", "multi"),
-        departure=Departure("memberlist", "a single process has nobody to gossip with"),
+class CircuitBreakerConfig:
+    """Keeps a distributor from waiting for an ingester that does not answer."""
+
+    enabled: bool = switch(
+        True,
+        flag="ingester.client.circuit-breaker.enabled",
+        help="Stop pushing to an ingester that keeps failing, until a trial push succeeds.",
+        category=ADVANCED,
+    )
+    failure_threshold: int = integer(
+        5,
+        flag="ingester.client.circuit-breaker.failure-threshold",
+        help="Pushes to an ingester that must fail one after the other.",
+        category=ADVANCED,
+        low=1,
+    )
+    cooldown_period: int = duration(
+        "10s",
+        flag="ingester.client.circuit-breaker.cooldown-period",
+        help="How long an ingester is left alone before a trial.",
+        category=ADVANCED,
+        low="1ms",
     )
 
 
 @dataclass(frozen=True, slots=True)
-class IngesterRingConfig:
-    kvstore: KvStoreConfig = section(KvStoreConfig)
-    replication_factor: int = integer(
-        1,
-        flag=".replication-factor",
-        help="How many ingesters hold each series; a single process holds one copy.",
-        low=1,
-        departure=Departure("3", "a single process can hold one copy only"),
-    )
+class IngesterClientConfig:
+    """How this process calls others. The TLS settings are those of every call between processes."""
+
+    grpc_client_config: ClientTlsConfig = section(ClientTlsConfig, flag_prefix="ingester.client")
+    circuit_breaker: CircuitBreakerConfig = section(CircuitBreakerConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +209,13 @@ class IngesterConfig:
         help="How long metadata that is no longer sent stays in memory.",
         category=ADVANCED,
     )
+    owned_series_update_interval: int = duration(
+        "15s",
+        flag="ingester.owned-series-update-interval",
+        help="How often it is looked which series belong to this ingester, by the ring.",
+        category=EXPERIMENTAL,
+        low="100ms",
+    )
     rate_update_period: int = duration(
         "15s",
         flag="ingester.rate-update-period",
@@ -293,6 +249,31 @@ class QuerierConfig:
         category=ADVANCED,
         low="1ms",
     )
+    shuffle_sharding_ingesters_enabled: bool = switch(
+        True,
+        flag="querier.shuffle-sharding-ingesters-enabled",
+        help="Ask only the ingesters that may have had series of the tenant within limits.query_ingesters_within.",
+        category=ADVANCED,
+    )
+    minimize_ingester_requests: bool = switch(
+        True,
+        flag="querier.minimize-ingester-requests",
+        help="Ask as few ingesters as a quorum needs first, and others when those fail or are slow.",
+        category=ADVANCED,
+    )
+    minimize_ingester_requests_hedging_delay: int = duration(
+        "500ms",
+        flag="querier.minimize-ingester-requests-hedging-delay",
+        help="How long an answer may take before others are asked too. 0 asks them on failure only.",
+        category=ADVANCED,
+        departure=Departure("3s", "a stopped ingester costs a query half a second"),
+    )
+    prefer_availability_zone: str = text(
+        "",
+        flag="querier.prefer-availability-zone",
+        help="Zone whose ingesters are asked first; empty means common.instance_availability_zone.",
+        category=EXPERIMENTAL,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +290,37 @@ class FrontendConfig:
         help="Largest body of a query request accepted, in bytes.",
         category=ADVANCED,
         low=1,
+    )
+    max_retries: int = integer(
+        5,
+        flag="query-frontend.max-retries-per-request",
+        help="How often a query that failed for no fault of its own is tried again.",
+        category=ADVANCED,
+    )
+    not_running_timeout: int = duration(
+        "2s",
+        flag="query-frontend.not-running-timeout",
+        help="How long a request waits for a query-scheduler where none is known.",
+        category=ADVANCED,
+    )
+    instance_interface_names: tuple[str, ...] = names(
+        (),
+        flag="query-frontend.instance-interface-names",
+        help="Network interfaces whose address queriers send results to; empty means common.instance_interface_names.",
+        category=ADVANCED,
+    )
+    address: str = text(
+        "",
+        flag="query-frontend.instance-addr",
+        help="Address that queriers send results to; empty means common.instance_addr.",
+        category=ADVANCED,
+    )
+    port: int = integer(
+        0,
+        flag="query-frontend.instance-port",
+        help="Port that queriers send results to; 0 means server.grpc_listen_port.",
+        category=ADVANCED,
+        high=PORT_MAX,
     )
     query_stats_enabled: bool = switch(
         True,
@@ -370,32 +382,68 @@ class BlocksStorageConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class RuntimeConfigConfig:
-    period: int = duration(
-        "10s",
-        flag="runtime-config.reload-period",
-        help="How often the runtime files are looked at for changes.",
+class FrontendWorkerConfig:
+    """The querier's side of the queues."""
+
+    id: str = text(
+        "",
+        flag="querier.id",
+        help="Name of this querier; empty means common.instance_id, and else the host's name.",
         category=ADVANCED,
-        low="100ms",
-    )
-    file: tuple[str, ...] = names(
-        (),
-        flag="runtime-config.file",
-        help="YAML files that are read again while running; later ones overlay earlier ones.",
     )
 
 
 @dataclass(frozen=True, slots=True)
-class MemberlistConfig:
-    cluster_label: str = text(
-        "mimir-rw",
-        flag="memberlist.cluster-label",
-        help="Name of the cluster; members with another label are not listened to.",
-        category=ADVANCED,
-        departure=Departure("", "instances must never gossip with a Mimir cluster by accident"),
+class QuerySchedulerConfig:
+    max_outstanding_requests_per_tenant: int = integer(
+        100,
+        flag="query-scheduler.max-outstanding-requests-per-tenant",
+        help="Queries of a tenant that may wait in one query-scheduler; further ones get 429.",
+        low=1,
     )
-    join_members: tuple[str, ...] = repeated(
-        (), flag="memberlist.join", help="Members to join at start; clusters are not available yet."
+    querier_forget_delay: int = duration(
+        "0s",
+        flag="query-scheduler.querier-forget-delay",
+        help="How long a querier that was lost keeps its share of the tenants.",
+        category=EXPERIMENTAL,
+    )
+    service_discovery_mode: str = text(
+        "ring",
+        flag="query-scheduler.service-discovery-mode",
+        help="How query-schedulers are found: by their ring.",
+        category=EXPERIMENTAL,
+        choices=("ring",),
+        departure=Departure("dns", "the ring is there and needs no further names"),
+    )
+    max_used_instances: int = integer(
+        2,
+        flag="query-scheduler.max-used-instances",
+        help="How many query-schedulers are in use, of all that there are. 0 means all.",
+        category=EXPERIMENTAL,
+        departure=Departure("0", "two are enough, and every querier is connected to each"),
+    )
+    ring: ForgettingRingConfig = section(ForgettingRingConfig, flag_prefix="query-scheduler.ring")
+
+
+@dataclass(frozen=True, slots=True)
+class OverridesExporterConfig:
+    ring: OverridesExporterRingConfig = section(OverridesExporterRingConfig, flag_prefix="overrides-exporter.ring")
+    enabled_metrics: tuple[str, ...] = names(
+        (
+            "ingestion_rate",
+            "ingestion_burst_size",
+            "max_global_series_per_user",
+            "max_global_series_per_metric",
+            "max_global_exemplars_per_user",
+            "max_fetched_chunks_per_query",
+            "max_fetched_series_per_query",
+            "max_fetched_chunk_bytes_per_query",
+            "ruler_max_rules_per_rule_group",
+            "ruler_max_rule_groups_per_tenant",
+        ),
+        flag="overrides-exporter.enabled-metrics",
+        help="Limits to export; those that are not here yet are left out.",
+        choices=LIMIT_METRICS,
     )
 
 
@@ -418,16 +466,32 @@ class Config:
         help="How long the process reports not ready before it begins to stop.",
         category=ADVANCED,
     )
+    common: CommonConfig = section(CommonConfig)
     api: ApiConfig = section(ApiConfig)
     server: ServerConfig = section(ServerConfig)
     distributor: DistributorConfig = section(DistributorConfig)
     querier: QuerierConfig = section(QuerierConfig)
+    ingester_client: IngesterClientConfig = section(IngesterClientConfig)
     ingester: IngesterConfig = section(IngesterConfig)
     limits: TenantLimits = section(TenantLimits)
+    frontend_worker: FrontendWorkerConfig = section(FrontendWorkerConfig)
     frontend: FrontendConfig = section(FrontendConfig)
     blocks_storage: BlocksStorageConfig = section(BlocksStorageConfig)
     runtime_config: RuntimeConfigConfig = section(RuntimeConfigConfig)
-    memberlist: MemberlistConfig = section(MemberlistConfig)
+    memberlist: MemberlistConfig = section(MemberlistConfig, flag_prefix="memberlist")
+    query_scheduler: QuerySchedulerConfig = section(QuerySchedulerConfig)
+    overrides_exporter: OverridesExporterConfig = section(OverridesExporterConfig)
+
+
+def chosen_defaults(target: Sequence[str], join_members: Sequence[str]) -> dict[tuple[str, ...], Value]:
+    """Defaults that are not those of the tree: a process that does everything and joins nobody is alone."""
+    if "all" not in target or join_members:
+        return {}
+    return {
+        placed.path: placed.leaf.parse(departure.alone)
+        for placed, departure in departures()
+        if departure.alone is not None
+    }
 
 
 def departures() -> Iterator[tuple[Placed, Departure]]:

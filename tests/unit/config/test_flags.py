@@ -41,6 +41,22 @@ def test_flags(argv: list[str], key: str, value: object) -> None:
     assert loaded.warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("argv", "copies", "store"),
+    [
+        ([], 1, "inmemory"),
+        (["-target=all,overrides-exporter"], 1, "inmemory"),
+        (["-memberlist.join=a:7946"], 3, "memberlist"),
+        (["-target=write"], 3, "memberlist"),
+        (["-ingester.ring.replication-factor=2"], 2, "inmemory"),
+        (["-ingester.ring.store=memberlist"], 1, "memberlist"),
+    ],
+)
+def test_a_process_that_does_everything_and_joins_nobody_is_alone(argv: list[str], copies: int, store: str) -> None:
+    ring = load(argv, environment={}, read=no_file).config.ingester.ring
+    assert (ring.replication_factor, ring.kvstore.store) == (copies, store)
+
+
 def test_a_repeated_list_flag_adds_up() -> None:
     assert parse_arguments(["-memberlist.join=a", "-memberlist.join", "b"], SETTINGS).values == {
         ("memberlist", "join_members"): ("a", "b")
@@ -67,9 +83,34 @@ def test_a_repeated_list_flag_adds_up() -> None:
         (["-config.file=nowhere.yaml"], "nowhere.yaml: No such file or directory"),
         (["-distributor.ha-tracker.enable"], "flag -distributor.ha-tracker.enable is not available yet (without"),
         (["-blocks-storage.backend=s3"], "blocks_storage.backend (-blocks-storage.backend): s3 is not available yet"),
-        (["-memberlist.join=a:7946"], "memberlist.join_members (-memberlist.join): clusters are not available yet"),
-        (["-ingester.ring.replication-factor=3"], "ingester.ring.replication_factor (-ingester.ring.replication-fac"),
-        (["-ingester.ring.store=etcd"], "ingester.ring.kvstore.store (-ingester.ring.store): clusters are not"),
+        (["-ingester.ring.store=etcd"], "ingester.ring.kvstore.store (-ingester.ring.store): etcd needs endpoints (-i"),
+        (["-ingester.ring.store=multi"], "ingester.ring.kvstore.multi.secondary (-ingester.ring.multi.secondary): mus"),
+        (
+            ["-distributor.ring.store=multi", "-distributor.ring.multi.primary=multi"],
+            "distributor.ring.kvstore.multi.primary (-distributor.ring.multi.primary): must be one of memberlis",
+        ),
+        (["-ingester.ring.heartbeat-timeout=15s"], "ingester.ring.heartbeat_timeout (-ingester.ring.heartbeat-timeou"),
+        (["-query-scheduler.ring.heartbeat-period=0"], "query_scheduler.ring.heartbeat_period (-query-scheduler.ring"),
+        (["-common.instance-addr=0.0.0.0"], 'common.instance_addr (-common.instance-addr): "0.0.0.0" is no address th'),
+        (["-memberlist.advertise-addr=::"], 'memberlist.advertise_addr (-memberlist.advertise-addr): "::" is no addre'),
+        (["-memberlist.min-join-backoff=2m"], "memberlist.min_join_backoff (-memberlist.min-join-backoff): must not"),
+        (["-memberlist.bind-port=9095"], "memberlist.bind_port (-memberlist.bind-port): must differ from server.grpc"),
+        (["-memberlist.tls-enabled"], "memberlist.tls_enabled (-memberlist.tls-enabled): needs tls_cert_path and tls"),
+        (["-ingester.client.tls-key-path=a"], "ingester_client.grpc_client_config.tls_cert_path (-ingester.client.tl"),
+        (["-server.grpc-tls-key-path=a"], "server.grpc_tls_config.key_file (-server.grpc-tls-key-path): needs cert_f"),
+        (
+            ["-ingester.ring.excluded-zones=a", "-ingester.ring.instance-availability-zone=a"],
+            "ingester.ring.excluded_zones (-ingester.ring.excluded-zones): must not have the zone of this process",
+        ),
+        (
+            [
+                "-target=write",
+                "-ingester.ring.zone-awareness-enabled",
+                "-ingester.ring.spread-minimizing-zones=a,b",
+            ],
+            "ingester.ring.spread_minimizing_zones (-ingester.ring.spread-minimizing-zones): 2 zones cannot hold repl",
+        ),
+        (["-query-scheduler.service-discovery-mode=dns"], 'flag -query-scheduler.service-discovery-mode: "dns": must'),
         (["-server.grpc-listen-port=8080"], "server.http_listen_port (-server.http-listen-port): must differ from "),
         (["-server.http-tls-cert-path=a"], "server.http_tls_config.cert_file (-server.http-tls-cert-path): needs key"),
         (["-server.http-tls-key-path=a"], "server.http_tls_config.key_file (-server.http-tls-key-path): needs cert"),

@@ -35,7 +35,7 @@ def test_every_row_has_keys_and_flags() -> None:
         "limits.ingestion_artificial_delay",
         "limits.ingestion_partitions_tenant_shard_size",
         "limits.instant_queries_with_subquery_spin_off",
-        "querier.prefer_availability_zone",
+        "overrides_exporter.ring.wait_stability_min_duration",
         "memberlist.zone_aware_routing",
     ],
 )

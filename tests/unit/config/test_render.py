@@ -7,6 +7,7 @@ import yaml
 
 from mimir_rw.config.docs import PLACE, reference
 from mimir_rw.config.limits import TenantLimits
+from mimir_rw.config.load import load
 from mimir_rw.config.render import MASK, defaults_yaml, diff_yaml, effective_yaml, limits_document
 from mimir_rw.config.settings import build, walk
 from mimir_rw.config.tree import Config, departures
@@ -25,8 +26,16 @@ def test_diff_shows_changes_as_yaml_and_departures_as_comments() -> None:
     shown = diff_yaml(config)
     assert yaml.safe_load(shown) == {"limits": {"ingestion_rate": 5}, "memberlist": {"join_members": ["a"]}}
     comments = [line for line in shown.splitlines() if line.startswith("#   ")]
-    assert len(comments) == len(list(departures())) - 1
+    everywhere = [placed for placed, departure in departures() if departure.alone is None]
+    assert len(comments) == len(everywhere) - 1
     assert "#   limits.out_of_order_time_window: 5m (Mimir: 0s)" in comments
+
+
+def test_diff_of_a_process_that_is_alone_shows_what_holds_only_there() -> None:
+    shown = diff_yaml(load([], environment={}, read=lambda name: b"").config)
+    assert yaml.safe_load(shown) is None
+    assert "#   ingester.ring.replication_factor: 1 (Mimir: 3)\n" in shown
+    assert "#   distributor.ring.kvstore.store: inmemory (Mimir: memberlist)\n" in shown
 
 
 def test_limits_of_a_tenant_for_json() -> None:
