@@ -43,22 +43,20 @@ class PushResult:
 
 @dataclass(frozen=True, slots=True)
 class PushPart:
-    """One tenant's rows for one ingester; rows may lack labels (`WriteBatch.has_labels`)."""
+    """One tenant's rows for one ingester; rows may lack labels (`WriteBatch.has_labels`). A batch knows the key that it
+    is hashed with: under another one than the ingester's, rows without labels are unresolved, the others stored."""
 
     tenant: str
     batch: WriteBatch
-    key_id: str = ""
-    """Id of the series key that the rows are hashed with; "" is the ingester's own. With another one, rows with labels
-    are hashed again, and a batch that has rows without is answered with all its rows unresolved."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedPart:
-    """A `PushPart` as it travels; several ingesters may be sent the same bytes. payload: of `WriteBatch.encode`."""
+    """A `PushPart` as it travels; several ingesters may be sent the same bytes. payload: of `WriteBatch.encode`, which
+    says what key the rows without labels are hashed with."""
 
     tenant: str
     payload: bytes
-    key_id: str
 
 
 @dataclass(frozen=True, slots=True)
