@@ -1,0 +1,1 @@
+"""Shows the limits of tenants as metrics."""
