@@ -74,15 +74,30 @@ class RpcPeer(Protocol):
         ...
 
     async def call(
-        self, method: str, message: Message, *, tenant: str = "", trace_id: str = "", timeout_s: float
+        self,
+        method: str,
+        message: Message,
+        *,
+        tenant: str = "",
+        trace_id: str = "",
+        timeout_s: float,
+        protocol_min: int = 1,
     ) -> Message:
         """The answer, or the error the handler raised. QueryTimeout-like deadlines raise Unavailable (timed out);
         Unavailable also when the connection is lost, and then the call may have been carried out. Cancelling the
-        caller cancels the handler."""
+        caller cancels the handler. protocol_min: what the message needs; Unavailable, unsent, when the connection that
+        is there by then speaks less."""
         ...
 
     def stream(
-        self, method: str, message: Message, *, tenant: str = "", trace_id: str = "", timeout_s: float
+        self,
+        method: str,
+        message: Message,
+        *,
+        tenant: str = "",
+        trace_id: str = "",
+        timeout_s: float,
+        protocol_min: int = 1,
     ) -> AsyncIterator[Message]:
         """The messages of a streaming handler, in order; ends when it ends, raises what it raises. Leaving the iterator
         (aclose) cancels the handler. timeout_s is for the whole stream; 0: no deadline."""
