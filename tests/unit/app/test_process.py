@@ -1,8 +1,8 @@
 import pytest
 
+from mimir_rw.app.build.base import server_settings
 from mimir_rw.app.process import pid_file
 from mimir_rw.app.welcome import first_screen
-from mimir_rw.app.wiring import server_settings
 from mimir_rw.config.settings import build
 from mimir_rw.config.tree import Config
 
