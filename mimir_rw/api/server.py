@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import os
 import socket
 import ssl
-import tempfile
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -22,42 +20,13 @@ from hypercorn.config import Config as HypercornConfig
 from mimir_rw.api.application import Application
 from mimir_rw.kit.logging import Logger
 from mimir_rw.kit.service import Service
+from mimir_rw.kit.tls import TlsSettings
 
-_TLS_VERSIONS = {
-    "VersionTLS10": ssl.TLSVersion.TLSv1,
-    "VersionTLS11": ssl.TLSVersion.TLSv1_1,
-    "VersionTLS12": ssl.TLSVersion.TLSv1_2,
-    "VersionTLS13": ssl.TLSVersion.TLSv1_3,
-}
-_CLIENT_AUTH = {
-    "": ssl.CERT_NONE,
-    "NoClientCert": ssl.CERT_NONE,
-    "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
-    "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
-}
+HTTP_ALPN = ("h2", "http/1.1")
 
 
 class ListenError(Exception):
-    """A port cannot be listened on, or TLS cannot be set up; the text says which flag to change."""
-
-
-@dataclass(frozen=True, slots=True)
-class TlsSettings:
-    """PEM texts win over files. client_auth is one of Go's names."""
-
-    cert: str = ""
-    key: str = field(default="", repr=False)
-    client_ca: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-    client_auth: str = ""
-    client_ca_file: str = ""
-    min_version: str = ""
-    cipher_suites: tuple[str, ...] = ()
-
-    @property
-    def enabled(self) -> bool:
-        return bool((self.cert or self.cert_file) and (self.key or self.key_file))
+    """A port cannot be listened on; the text says which flag to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,80 +84,6 @@ def _bind(family: int, where: Any, *, both: bool = False) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def tls_context(settings: TlsSettings) -> ssl.SSLContext:
-    """A server context by Mimir's settings. Raises ListenError naming what is wrong."""
-    verify = _CLIENT_AUTH.get(settings.client_auth)
-    if verify is None:
-        raise ListenError(
-            f"-server.http-tls-client-auth={settings.client_auth} is not available: a client certificate is either "
-            "verified or not asked for (VerifyClientCertIfGiven, RequireAndVerifyClientCert, NoClientCert)"
-        )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = _TLS_VERSIONS.get(settings.min_version, ssl.TLSVersion.TLSv1_2)
-    context.options |= ssl.OP_NO_COMPRESSION
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    if settings.cipher_suites:
-        _set_ciphers(context, settings.cipher_suites)
-    try:
-        _load_certificate(context, settings)
-        if verify is not ssl.CERT_NONE:
-            if not settings.client_ca and not settings.client_ca_file:
-                raise ListenError("client certificates are to be verified, but -server.http-tls-ca-path is not set")
-            context.load_verify_locations(
-                cafile=None if settings.client_ca else settings.client_ca_file, cadata=settings.client_ca or None
-            )
-    except (OSError, ssl.SSLError) as error:
-        raise ListenError(
-            f"cannot set up TLS for the HTTP server: {error}; see -server.http-tls-cert-path, "
-            "-server.http-tls-key-path and -server.http-tls-ca-path"
-        ) from None
-    context.verify_mode = verify
-    return context
-
-
-def _load_certificate(context: ssl.SSLContext, settings: TlsSettings) -> None:
-    if not settings.cert and not settings.key:
-        context.load_cert_chain(settings.cert_file, settings.key_file)
-        return
-    with tempfile.TemporaryDirectory(prefix="mimir-rw-tls-") as private:
-        context.load_cert_chain(
-            _pem_file(private, "cert", settings.cert, settings.cert_file),
-            _pem_file(private, "key", settings.key, settings.key_file),
-        )
-
-
-def _pem_file(directory: str, name: str, pem: str, path: str) -> str:
-    """The ssl module reads files only; the directory is this user's alone."""
-    if not pem:
-        return path
-    target = os.path.join(directory, name)
-    with open(target, "w", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
-        file.write(pem)
-    return target
-
-
-def _set_ciphers(context: ssl.SSLContext, suites: tuple[str, ...]) -> None:
-    """suites are IANA names as in Go; OpenSSL has names of its own for those before TLS 1.3, whose set is fixed."""
-    known = {_iana_name(cipher["name"]): cipher["name"] for cipher in ssl.create_default_context().get_ciphers()}
-    unknown = [suite for suite in suites if suite not in known and not suite.startswith(("TLS_AES", "TLS_CHACHA20"))]
-    if unknown:
-        raise ListenError(f"unknown cipher suite {unknown[0]} in -server.tls-cipher-suites")
-    chosen = [known[suite] for suite in suites if suite in known and not known[suite].startswith("TLS_")]
-    if chosen:
-        context.set_ciphers(":".join(chosen))
-
-
-def _iana_name(openssl_name: str) -> str:
-    """ECDHE-RSA-AES128-GCM-SHA256 → TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256."""
-    if openssl_name.startswith("TLS_"):
-        return openssl_name
-    name = openssl_name.replace("AES128", "WITH-AES-128").replace("AES256", "WITH-AES-256")
-    name = name.replace("CHACHA20-POLY1305", "WITH-CHACHA20-POLY1305-SHA256")
-    if "GCM" not in name and "POLY1305" not in name:
-        name = name.replace("AES-128-", "AES-128-CBC-").replace("AES-256-", "AES-256-CBC-")
-    return "TLS_" + name.replace("-", "_")
 
 
 class _QuietLogger:

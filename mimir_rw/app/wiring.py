@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 
 import mimir_rw
 from mimir_rw.api.routes import SERVER
-from mimir_rw.api.server import ListenError, ServerSettings, bind_listener, tls_context
+from mimir_rw.api.server import HTTP_ALPN, ListenError, ServerSettings, bind_listener
 from mimir_rw.app.build.base import Base, server_settings
 from mimir_rw.app.build.pages import Pages
 from mimir_rw.app.build.read import Read
@@ -29,6 +29,7 @@ from mimir_rw.config.tree import Config
 from mimir_rw.kit.logging import Logger, get_logger
 from mimir_rw.kit.service import Service, ServiceFailed, ServiceSet, ServiceState
 from mimir_rw.kit.tasks import alongside
+from mimir_rw.kit.tls import TlsError, server_context
 
 SECOND_SIGNAL_AFTER_S = 0.5
 """What comes sooner is the first one again: supervisors signal a process and then its whole group."""
@@ -41,11 +42,11 @@ def run(config: Config) -> int:
     try:
         components = components_of(config.target)
         settings = server_settings(config)
-        tls = tls_context(settings.tls) if settings.tls.enabled else None
+        tls = server_context(settings.tls, flags="server.http-tls", alpn=HTTP_ALPN) if settings.tls.enabled else None
         listener = bind_listener(settings)
         with pid_file(config.server.pid_file, os.getpid()):
             return asyncio.run(_live(config, components, settings, listener, tls, log))
-    except (ConfigError, ListenError) as error:
+    except (ConfigError, ListenError, TlsError) as error:
         sys.stderr.write(f"mimir-rw: {error}\n")
     except OSError as error:
         sys.stderr.write(f"mimir-rw: {error.filename or ''}: {error.strerror or error}\n")

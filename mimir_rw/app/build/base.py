@@ -6,7 +6,7 @@ import socket
 import ssl
 
 from mimir_rw.api.routes import Prefixes
-from mimir_rw.api.server import HttpServer, ServerSettings, TlsSettings
+from mimir_rw.api.server import HttpServer, ServerSettings
 from mimir_rw.api.traffic import TrafficGate
 from mimir_rw.config.limits import Limits
 from mimir_rw.config.load import read_bytes
@@ -20,6 +20,7 @@ from mimir_rw.kit.metrics import Counter, Family, Metrics
 from mimir_rw.kit.offload import ThreadOffload
 from mimir_rw.kit.rng import system_rng
 from mimir_rw.kit.service import Service
+from mimir_rw.kit.tls import TlsSettings
 
 
 class Base:

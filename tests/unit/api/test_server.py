@@ -9,10 +9,15 @@ from pathlib import Path
 import pytest
 import trustme
 
-from mimir_rw.api.server import HttpServer, ListenError, ServerSettings, TlsSettings, bind_listener, tls_context
+from mimir_rw.api.server import HTTP_ALPN, HttpServer, ListenError, ServerSettings, bind_listener
 from mimir_rw.kit.logging import get_logger
 from mimir_rw.kit.service import ServiceSet
+from mimir_rw.kit.tls import ClientTlsSettings, TlsError, TlsSettings, client_context, server_context
 from tests.unit.api.harness import build_site
+
+
+def http_context(settings):
+    return server_context(settings, flags="server.http-tls", alpn=HTTP_ALPN)
 
 
 @contextlib.asynccontextmanager
@@ -121,7 +126,7 @@ def certificate(authority, tmp_path_factory):
     return {"cert_file": str(directory / "cert.pem"), "key_file": str(directory / "key.pem")}, str(directory / "ca.pem")
 
 
-def client_context(authority, issue=False):
+def trusting_client(authority, issue=False):
     context = ssl.create_default_context()
     authority.configure_trust(context)
     if issue:
@@ -131,8 +136,8 @@ def client_context(authority, issue=False):
 
 async def test_tls(authority, certificate):
     files, _ = certificate
-    async with serving(build_site(), tls_context(TlsSettings(**files))) as (port, _):
-        answer = await exchange(port, GET_READY, tls=client_context(authority))
+    async with serving(build_site(), http_context(TlsSettings(**files))) as (port, _):
+        answer = await exchange(port, GET_READY, tls=trusting_client(authority))
         assert answer.startswith(b"HTTP/1.1 200")
         stranger = ssl.create_default_context()
         with pytest.raises(ssl.SSLCertVerificationError):
@@ -143,13 +148,13 @@ async def test_tls(authority, certificate):
 async def test_tls_with_client_certificates(authority, certificate):
     files, authority_file = certificate
     settings = TlsSettings(**files, client_auth="RequireAndVerifyClientCert", client_ca_file=authority_file)
-    async with serving(build_site(), tls_context(settings)) as (port, _):
-        answer = await exchange(port, GET_READY, tls=client_context(authority, issue=True))
+    async with serving(build_site(), http_context(settings)) as (port, _):
+        answer = await exchange(port, GET_READY, tls=trusting_client(authority, issue=True))
         assert answer.startswith(b"HTTP/1.1 200")
         # With TLS 1.3 the client learns of the refusal only when it reads.
         refused = b""
         with contextlib.suppress(ssl.SSLError, ConnectionError):
-            refused = await exchange(port, GET_READY, tls=client_context(authority))
+            refused = await exchange(port, GET_READY, tls=trusting_client(authority))
         assert refused == b""
 
 
@@ -158,10 +163,10 @@ async def test_tls_from_inline_pem(authority, certificate):
     pem = {name: Path(files[f"{name}_file"]).read_text() for name in ("cert", "key")}  # noqa: ASYNC240
     settings = TlsSettings(**pem, min_version="VersionTLS13")
     assert "PRIVATE" not in repr(settings)
-    context = tls_context(settings)
+    context = http_context(settings)
     assert context.minimum_version is ssl.TLSVersion.TLSv1_3
     async with serving(build_site(), context) as (port, _):
-        assert (await exchange(port, GET_READY, tls=client_context(authority))).startswith(b"HTTP/1.1 200")
+        assert (await exchange(port, GET_READY, tls=trusting_client(authority))).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize(
@@ -176,13 +181,25 @@ async def test_tls_from_inline_pem(authority, certificate):
 )
 def test_bad_tls_settings_say_which_flag(certificate, change, text):
     files, _ = certificate
-    with pytest.raises(ListenError, match=text):
-        tls_context(TlsSettings(**{**files, **change}))
+    with pytest.raises(TlsError, match=text):
+        http_context(TlsSettings(**{**files, **change}))
+
+
+def test_a_client_trusts_and_shows_what_it_is_told(certificate):
+    files, authority_file = certificate
+    settings = ClientTlsSettings(**files, ca_file=str(authority_file), min_version="VersionTLS13")
+    context = client_context(settings, flags="ingester.client.tls")
+    assert context.check_hostname
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_3
+    careless = client_context(ClientTlsSettings(skip_verify=True), flags="ingester.client.tls")
+    assert careless.verify_mode is ssl.CERT_NONE
+    with pytest.raises(TlsError, match=r"-ingester\.client\.tls-ca-path"):
+        client_context(ClientTlsSettings(ca_file="/nowhere"), flags="ingester.client.tls")
 
 
 def test_cipher_suites_by_their_names_in_go(certificate):
     files, _ = certificate
     suite = "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"
-    context = tls_context(TlsSettings(**files, cipher_suites=(suite, "TLS_AES_128_GCM_SHA256")))
+    context = http_context(TlsSettings(**files, cipher_suites=(suite, "TLS_AES_128_GCM_SHA256")))
     older = [cipher["name"] for cipher in context.get_ciphers() if cipher["protocol"] != "TLSv1.3"]
     assert older == ["ECDHE-RSA-AES256-GCM-SHA384"]
