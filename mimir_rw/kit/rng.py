@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import random
-from typing import Protocol
+from collections.abc import MutableSequence
+from typing import Any, Protocol
 
 
 class Rng(Protocol):
@@ -12,6 +13,14 @@ class Rng(Protocol):
 
     def random(self) -> float:
         """Uniform in [0, 1)."""
+        ...
+
+    def randrange(self, stop: int, /) -> int:
+        """Uniform among 0 .. stop - 1."""
+        ...
+
+    def shuffle(self, x: MutableSequence[Any], /) -> None:
+        """Into any order, in place."""
         ...
 
 
