@@ -91,6 +91,11 @@ class ReconnectingPeer:
         return self._address
 
     @property
+    def connected(self) -> bool:
+        """See `RpcPeer`."""
+        return self._connection is not None
+
+    @property
     def healthy(self) -> bool:
         """See `RpcPeer`."""
         return self._failure is None

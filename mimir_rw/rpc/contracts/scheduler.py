@@ -49,6 +49,10 @@ class Scheduler(Protocol):
         """The querier has delivered the result (or failure) to the frontend; its slot is free."""
         ...
 
+    async def leave(self, querier_id: str) -> None:
+        """The querier stops: no further query for it; its pulls end when those it has are finished."""
+        ...
+
 
 class QueryResults(Protocol):
     """The query-frontend's side for queriers."""
