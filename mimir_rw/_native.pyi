@@ -34,8 +34,30 @@ class WriteBatch:
     @property
     def byte_size(self) -> int:
         """Bytes of labels, samples and metadata."""
+    @property
+    def reference_rows(self) -> int:
+        """Rows without labels: series that the receiver is believed to know by their hash."""
+    def has_labels(self) -> NDArray[np.bool_]:
+        """Of each row."""
     def tokens(self) -> NDArray[np.uint32]:
-        """Ring token of each series."""
+        """Ring token of each series; 0 for a reference."""
+    def take(self, rows: NDArray[np.uint32], *, metadata: bool = False) -> WriteBatch:
+        """Rows by number, in this order; their label bytes are shared. Metadata goes along on request. IndexError."""
+    @staticmethod
+    def concat(batches: Sequence[WriteBatch]) -> WriteBatch:
+        """All rows and metadata, one batch after another. ValueError: hashed with different keys, or too much for one
+        batch."""
+    def encode(
+        self,
+        rows: NDArray[np.uint32] | None = None,
+        *,
+        labelled: NDArray[np.uint32] | None = None,
+        metadata: bool = False,
+    ) -> bytes:
+        """Rows (None: all), in this order, for another process; see batch_codec.rs.
+
+        labelled: numbers of the rows whose labels go along (None: all); the others go as references. IndexError.
+        """
     # For looking at a batch row by row; nothing hot calls these.
     def hash_bytes(self, row: int) -> bytes:
         """The series' keyed hash, little-endian."""
@@ -95,6 +117,32 @@ class DecodedPush:
     def newest_ms(self) -> int | None:
         """Newest timestamp of the valid samples."""
 
+class SentSeries:
+    """Series of one tenant that one receiver (in one life of it) is believed to hold. Bounded; may be shared by threads.
+
+    Being wrong costs label bytes or a round trip, no more. Make a new one when the key or the receiver's life changes.
+    """
+
+    def __init__(self, *, entries_max: int) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def memory_bytes(self) -> int: ...
+    def missing(self, batch: WriteBatch, rows: NDArray[np.uint32] | None = None) -> NDArray[np.uint32]:
+        """Those of the rows (None: all) whose series is not held, in their order: `labelled` of `encode`. IndexError."""
+    def add(self, batch: WriteBatch, rows: NDArray[np.uint32] | None = None) -> None:
+        """What was sent with labels and accepted. At the bound another entry gives way."""
+    def remove(self, batch: WriteBatch, rows: NDArray[np.uint32] | None = None) -> None: ...
+    def clear(self) -> None: ...
+    def age(self) -> None:
+        """Drop what was neither added nor asked for since the last call."""
+
+def decode_batch(data: bytes | bytearray | memoryview, *, tenant: str, key: bytes) -> WriteBatch:
+    """Inverse of `WriteBatch.encode`; total. Raises DecodeError.
+
+    Rows with labels are hashed with `key` (32 bytes) and get their token here. References that the sender hashed with
+    another key refer to no series: `Head.append` leaves them unresolved.
+    """
+
 def decode_remote_write(
     body: bytes,
     *,
@@ -134,6 +182,9 @@ class RefusedSamples:
         """As error texts name a series: `up{job="a"}`."""
     @property
     def time_ms(self) -> int: ...
+    @property
+    def rows(self) -> NDArray[np.uint32]:
+        """Rows of the batch that had a sample refused for this reason, ascending."""
 
 class AppendResult:
     @property
@@ -141,6 +192,9 @@ class AppendResult:
         """Accepted samples, equal duplicates included."""
     @property
     def refused(self) -> list[RefusedSamples]: ...
+    @property
+    def unresolved(self) -> NDArray[np.uint32]:
+        """Rows that refer to series which the head does not have, ascending; nothing of them is stored or refused."""
 
 class ReplayReport:
     @property
@@ -165,6 +219,9 @@ class ReplayReport:
 class HeadStats:
     @property
     def series(self) -> int: ...
+    @property
+    def owned_series(self) -> int:
+        """By `set_owned_ranges`; all when there are none."""
     @property
     def chunks(self) -> int: ...
     @property
@@ -214,7 +271,7 @@ class Head:
         compress: bool = False,
         ooo_chunk_samples: int = 32,
     ) -> None:
-        """hash_key: 32 bytes, the one that the batches were hashed with. fsync: segment, interval or always.
+        """hash_key: 32 bytes, the one that batches are hashed with. fsync: segment, interval or always.
 
         Nothing is written before the first append. Raises WalFailed when the directory cannot be read.
         """
@@ -234,9 +291,25 @@ class Head:
     ) -> list[AppendResult]:
         """Store a group with one write per log; one result per batch. 0 means: no limit, no out-of-order samples.
 
+        series_max and series_per_metric_max count owned series. A new series that is not owned is neither counted nor
+        refused: another instance counts it, here it came because two views of the ring differ for a moment. Rows that
+        were hashed with another key than the head's are hashed again; references among them are unresolved.
+
         On WalFailed and DecodeError nothing of the group is stored. After a failed write that could not be cut back,
         every append fails until a cut succeeds.
         """
+    def rekey(self, key: bytes) -> None:
+        """Hash all series with another key (32 bytes) from now on; about 0.1 µs a series. Also while
+        replaying."""
+    def owned_series(self, ranges: NDArray[np.int64] | NDArray[np.uint32]) -> int:
+        """Series whose ring token lies in one of the half-open ranges, shape (k, 2), in any order.
+
+        An end of 0 means 2^32; a range that ends before it starts wraps. ValueError.
+        """
+    def set_owned_ranges(self, ranges: NDArray[np.int64] | NDArray[np.uint32] | None) -> int:
+        """Count the owned series by these ranges from now on (None: all are owned); how many that are now."""
+    def owned(self) -> int:
+        """Owned series now. Never waits for the disk."""
     def sync(self, *, current: bool) -> None:
         """Sync full segments, and the current ones too. Appends go on meanwhile."""
     def close(self) -> None:

@@ -6,13 +6,21 @@
 //! (`0a len 0a n name 12 m value`). `hash[i]` is the keyed 128-bit hash of exactly those bytes and `token[i]`
 //! the ring token (FNV-1 over tenant, then names and values; ring-and-gossip.md section 6).
 //!
-//! A batch never changes once built; kernels share it without the GIL.
+//! A row without label bytes is a reference: the receiver is believed to know the series by its hash (design.md 4). Its
+//! token is 0. What a hash means depends on the key, so a batch knows which one it was made with.
+//!
+//! A batch never changes once built; kernels share it without the GIL. Batches made of parts of another share its
+//! label bytes.
 
-use numpy::PyArray1;
-use pyo3::exceptions::PyIndexError;
+use std::sync::Arc;
+
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
-use crate::wire::series::canonical_labels;
+use crate::wire::batch_codec;
+use crate::wire::series::{SeriesHasher, canonical_labels};
 
 /// Metadata of one metric family, as sent by remote write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,9 +33,11 @@ pub struct Metadata {
 }
 
 #[pyclass(frozen, module = "mimir_rw._native")]
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct WriteBatch {
-    pub buf: Vec<u8>,
+    /// `SeriesHasher::tag` of the key behind `hash`.
+    pub key_tag: u64,
+    pub buf: Arc<Vec<u8>>,
     /// Start and length of each row's canonical labels in `buf`.
     pub label_range: Vec<(u32, u32)>,
     pub hash: Vec<u128>,
@@ -45,6 +55,14 @@ impl WriteBatch {
         &self.buf[start as usize..(start + len) as usize]
     }
 
+    pub fn rows(&self) -> usize {
+        self.label_range.len()
+    }
+
+    pub fn is_reference(&self, row: usize) -> bool {
+        self.label_range[row].1 == 0
+    }
+
     pub fn samples(&self, row: usize) -> std::ops::Range<usize> {
         let start = if row == 0 {
             0
@@ -52,6 +70,92 @@ impl WriteBatch {
             self.sample_end[row - 1]
         };
         start as usize..self.sample_end[row] as usize
+    }
+
+    /// Rows by number, each in range.
+    pub fn take(&self, rows: &[u32], metadata: bool) -> Self {
+        let mut taken = Self {
+            key_tag: self.key_tag,
+            buf: self.buf.clone(),
+            label_range: pick(&self.label_range, rows),
+            hash: pick(&self.hash, rows),
+            token: pick(&self.token, rows),
+            sample_end: Vec::with_capacity(rows.len()),
+            ts: Vec::with_capacity(rows.len()),
+            values: Vec::with_capacity(rows.len()),
+            metadata: Vec::new(),
+        };
+        for &row in rows {
+            let samples = self.samples(row as usize);
+            taken.ts.extend_from_slice(&self.ts[samples.clone()]);
+            taken.values.extend_from_slice(&self.values[samples]);
+            taken.sample_end.push(taken.ts.len() as u32);
+        }
+        if metadata {
+            taken.metadata.clone_from(&self.metadata);
+        }
+        taken
+    }
+
+    /// All rows of batches with one key, one batch after another. None: too much for one batch.
+    pub fn concat(batches: &[&Self]) -> Option<Self> {
+        let mut whole = Self {
+            key_tag: batches.first().map_or(0, |batch| batch.key_tag),
+            ..Self::default()
+        };
+        let mut buf = Vec::new();
+        for batch in batches {
+            for row in 0..batch.rows() {
+                let labels = batch.labels(row);
+                let start = u32::try_from(buf.len()).ok()?;
+                whole.label_range.push((start, labels.len() as u32));
+                buf.extend_from_slice(labels);
+            }
+            let samples = whole.ts.len();
+            u32::try_from(samples + batch.ts.len()).ok()?;
+            whole
+                .sample_end
+                .extend(batch.sample_end.iter().map(|end| end + samples as u32));
+            whole.hash.extend_from_slice(&batch.hash);
+            whole.token.extend_from_slice(&batch.token);
+            whole.ts.extend_from_slice(&batch.ts);
+            whole.values.extend_from_slice(&batch.values);
+            whole.metadata.extend_from_slice(&batch.metadata);
+        }
+        u32::try_from(buf.len()).ok()?;
+        whole.buf = Arc::new(buf);
+        Some(whole)
+    }
+
+    /// The same rows under another key. References cannot be hashed again: theirs becomes 0, the hash of no series.
+    pub fn rehashed(&self, hasher: &SeriesHasher) -> Self {
+        let hash = (0..self.rows()).map(|row| match self.is_reference(row) {
+            true => 0,
+            false => hasher.hash(self.labels(row)),
+        });
+        Self {
+            key_tag: hasher.tag(),
+            hash: hash.collect(),
+            ..self.clone()
+        }
+    }
+}
+
+fn pick<T: Copy>(column: &[T], rows: &[u32]) -> Vec<T> {
+    rows.iter().map(|&row| column[row as usize]).collect()
+}
+
+impl WriteBatch {
+    /// Row numbers from Python, checked; `None` means all.
+    pub fn row_numbers(&self, rows: Option<PyReadonlyArray1<'_, u32>>) -> PyResult<Vec<u32>> {
+        let Some(rows) = rows else {
+            return Ok((0..self.rows() as u32).collect());
+        };
+        let rows = rows.as_array().to_vec();
+        match rows.iter().all(|&row| (row as usize) < self.rows()) {
+            true => Ok(rows),
+            false => Err(no_row()),
+        }
     }
 }
 
@@ -77,12 +181,70 @@ impl WriteBatch {
     fn byte_size(&self) -> usize {
         let row = size_of::<u128>() + size_of::<(u32, u32)>() + 2 * size_of::<u32>();
         let metadata = self.metadata.iter();
-        self.buf.len()
+        let labels = self.label_range.iter().map(|&(_, len)| len as usize);
+        labels.sum::<usize>()
             + self.label_range.len() * row
             + self.ts.len() * 16
             + metadata
                 .map(|m| m.name.len() + m.help.len() + m.unit.len())
                 .sum::<usize>()
+    }
+
+    #[getter]
+    fn reference_rows(&self) -> usize {
+        self.label_range.iter().filter(|range| range.1 == 0).count()
+    }
+
+    fn has_labels<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<bool>> {
+        let labelled: Vec<bool> = self.label_range.iter().map(|range| range.1 > 0).collect();
+        labelled.into_pyarray(py)
+    }
+
+    #[pyo3(name = "take", signature = (rows, *, metadata=false))]
+    fn py_take(
+        &self,
+        py: Python<'_>,
+        rows: PyReadonlyArray1<'_, u32>,
+        metadata: bool,
+    ) -> PyResult<Self> {
+        let rows = self.row_numbers(Some(rows))?;
+        let samples = |&row: &u32| self.samples(row as usize).len() as u64;
+        if rows.iter().map(samples).sum::<u64>() > u64::from(u32::MAX) {
+            return Err(PyValueError::new_err(TOO_LARGE));
+        }
+        Ok(py.detach(|| self.take(&rows, metadata)))
+    }
+
+    #[staticmethod]
+    #[pyo3(name = "concat")]
+    fn py_concat(py: Python<'_>, batches: Vec<Py<WriteBatch>>) -> PyResult<Self> {
+        let batches: Vec<&Self> = batches.iter().map(Py::get).collect();
+        if batches
+            .windows(2)
+            .any(|two| two[0].key_tag != two[1].key_tag)
+        {
+            let text = "the batches were hashed with different keys";
+            return Err(PyValueError::new_err(text));
+        }
+        let whole = py.detach(|| Self::concat(&batches));
+        whole.ok_or_else(|| PyValueError::new_err(TOO_LARGE))
+    }
+
+    #[pyo3(signature = (rows=None, *, labelled=None, metadata=false))]
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        rows: Option<PyReadonlyArray1<'py, u32>>,
+        labelled: Option<PyReadonlyArray1<'py, u32>>,
+        metadata: bool,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let rows = self.row_numbers(rows)?;
+        let labelled = match labelled {
+            Some(labelled) => Some(self.row_numbers(Some(labelled))?),
+            None => None,
+        };
+        let encoded = py.detach(|| batch_codec::encode(self, &rows, labelled.as_deref(), metadata));
+        Ok(PyBytes::new(py, &encoded))
     }
 
     fn tokens<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u32>> {
@@ -116,6 +278,8 @@ impl WriteBatch {
         self.metadata.iter().map(row).collect()
     }
 }
+
+const TOO_LARGE: &str = "too many samples or label bytes for one batch";
 
 fn no_row() -> PyErr {
     PyIndexError::new_err("the batch has no such row")

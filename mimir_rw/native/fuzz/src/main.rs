@@ -30,6 +30,11 @@ struct Target {
 
 const TARGETS: &[Target] = &[
     Target {
+        name: "batch",
+        run: targets::batch::target,
+        seeds: targets::batch::seeds,
+    },
+    Target {
         name: "chunk",
         run: targets::chunk::target,
         seeds: targets::chunk::seeds,

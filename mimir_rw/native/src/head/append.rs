@@ -17,9 +17,9 @@ use crate::codec::Damaged;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
-    /// 0: no limit.
+    /// Owned series (series.rs); 0: no limit.
     pub series_max: u64,
-    /// 0: no limit.
+    /// The same for each metric.
     pub series_per_metric_max: u64,
     /// 0: out-of-order samples are refused.
     pub ooo_window_ms: i64,
@@ -55,6 +55,8 @@ pub struct Refused {
     pub count: u64,
     pub labels: String,
     pub t: i64,
+    /// Ascending, each once.
+    pub rows: Vec<u32>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -62,6 +64,8 @@ pub struct Outcome {
     /// Samples accepted, equal duplicates included.
     pub stored: u64,
     pub refused: Vec<Refused>,
+    /// References to series that are not here, ascending. Nothing of them is stored or refused.
+    pub unresolved: Vec<u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -183,7 +187,9 @@ struct Planner<'a, 't> {
     tracked: HashMap<u32, Last>,
     /// New label sets: their number in `plan.new`, or the limit that keeps them out.
     fresh: HashMap<u128, Result<u32, Refusal>>,
-    new_per_metric: HashMap<&'a str, u64>,
+    new_owned: u64,
+    /// Owned series of the metrics that new series belong to, with the new ones.
+    per_metric: HashMap<&'a str, u64>,
     ooo_seen: HashMap<(u32, i64), u64>,
     maxt: i64,
 }
@@ -201,7 +207,8 @@ pub fn plan<'a>(
         plan: Plan::default(),
         tracked: HashMap::new(),
         fresh: HashMap::new(),
-        new_per_metric: HashMap::new(),
+        new_owned: 0,
+        per_metric: HashMap::new(),
         ooo_seen: HashMap::new(),
         maxt: table.maxt,
     };
@@ -291,6 +298,16 @@ impl<'a> Planner<'a, '_> {
         bounds: &Bounds,
     ) -> Result<(), Damaged> {
         let hash = batch.hash[row];
+        if batch.is_reference(row) {
+            match self.fresh.get(&hash).copied() {
+                Some(Ok(number)) => {
+                    let sid = self.table.len() as u32 + number;
+                    self.tracked_row(batch, row, sid, bounds);
+                }
+                _ => self.unresolved(row),
+            }
+            return Ok(());
+        }
         if !self.fresh.contains_key(&hash) {
             let acceptable = |i: usize| {
                 let verdict = admit(NEVER, batch.ts[i], batch.values[i].to_bits(), bounds);
@@ -308,7 +325,7 @@ impl<'a> Planner<'a, '_> {
             }
             Some(Err(limit)) => {
                 for i in batch.samples(row) {
-                    self.refuse(limit, batch, row, batch.ts[i]);
+                    self.refuse(limit, batch, row, UNKNOWN, batch.ts[i]);
                 }
             }
             None => {
@@ -334,31 +351,51 @@ impl<'a> Planner<'a, '_> {
         {
             return Err(Damaged("label set is not in canonical form"));
         }
-        let (table_len, number) = (self.table.len() as u64, self.plan.new.len() as u32);
-        let series_max = match self.limits.series_max {
-            0 => u64::from(UNKNOWN),
-            max => max,
-        };
-        if table_len + u64::from(number) >= series_max {
+        let (token, number) = (batch.token[row], self.plan.new.len() as u32);
+        if self.table.len() as u64 + u64::from(number) >= u64::from(UNKNOWN) {
             return Ok(Err(Refusal::SeriesPerUser));
         }
-        if self.limits.series_per_metric_max > 0 {
+        if self.table.owns(token)
+            && let Err(limit) = self.admit_series(&labels)
+        {
+            return Ok(Err(limit));
+        }
+        self.plan.new.push(NewSeries {
+            hash: batch.hash[row],
+            token,
+            labels,
+        });
+        Ok(Ok(number))
+    }
+
+    /// Whether an owned series more is within the limits; then it is counted. What is not owned is another instance's
+    /// to count: it is here only because two views of the ring differ.
+    fn admit_series(&mut self, labels: &[(&'a str, &'a str)]) -> Result<(), Refusal> {
+        let over = |count: u64, max: u64| max > 0 && count >= max;
+        if over(
+            self.table.owned_count() + self.new_owned,
+            self.limits.series_max,
+        ) {
+            return Err(Refusal::SeriesPerUser);
+        }
+        let per_metric_max = self.limits.series_per_metric_max;
+        if per_metric_max > 0 {
             let metric = labels
                 .iter()
                 .find(|l| l.0 == "__name__")
                 .map_or("", |l| l.1);
-            let count = self.new_per_metric.entry(metric).or_default();
-            if self.table.metric_series(metric) + *count >= self.limits.series_per_metric_max {
-                return Ok(Err(Refusal::SeriesPerMetric));
+            let table = self.table;
+            let count = self
+                .per_metric
+                .entry(metric)
+                .or_insert_with(|| table.metric_series(metric));
+            if over(*count, per_metric_max) {
+                return Err(Refusal::SeriesPerMetric);
             }
             *count += 1;
         }
-        self.plan.new.push(NewSeries {
-            hash: batch.hash[row],
-            token: batch.token[row],
-            labels,
-        });
-        Ok(Ok(number))
+        self.new_owned += 1;
+        Ok(())
     }
 
     /// Decide sample `i` of a row; whether it became the series' last.
@@ -382,7 +419,7 @@ impl<'a> Planner<'a, '_> {
             }
             Verdict::Equal => self.stored(),
             Verdict::OutOfOrder => self.ooo_sample(batch, row, Planned { sid, t, v }),
-            Verdict::Refused(why) => self.refuse(why, batch, row, t),
+            Verdict::Refused(why) => self.refuse(why, batch, row, sid, t),
         }
         false
     }
@@ -396,7 +433,7 @@ impl<'a> Planner<'a, '_> {
         };
         match known.or_else(in_table) {
             Some(same) if same == v => self.stored(),
-            Some(_) => self.refuse(Refusal::DuplicateTimestamp, batch, row, t),
+            Some(_) => self.refuse(Refusal::DuplicateTimestamp, batch, row, sid, t),
             None => {
                 self.ooo_seen.insert((sid, t), v);
                 self.plan.ooo.samples.push(sample);
@@ -413,20 +450,50 @@ impl<'a> Planner<'a, '_> {
     }
 
     #[cold]
-    fn refuse(&mut self, why: Refusal, batch: &WriteBatch, row: usize, t: i64) {
+    fn unresolved(&mut self, row: usize) {
+        if let Some(outcome) = self.plan.outcomes.last_mut() {
+            outcome.unresolved.push(row as u32);
+        }
+    }
+
+    #[cold]
+    fn refuse(&mut self, why: Refusal, batch: &WriteBatch, row: usize, sid: u32, t: i64) {
+        let number = row as u32;
         let Some(outcome) = self.plan.outcomes.last_mut() else {
             return;
         };
         if let Some(known) = outcome.refused.iter_mut().find(|r| r.why == why) {
             known.count += 1;
+            if known.rows.last() != Some(&number) {
+                known.rows.push(number);
+            }
             return;
         }
-        outcome.refused.push(Refused {
+        let refused = Refused {
             why,
             count: 1,
-            labels: series_text(CanonicalLabels::new(batch.labels(row)).flatten()),
+            labels: self.series_text(batch, row, sid),
             t,
-        });
+            rows: vec![number],
+        };
+        if let Some(outcome) = self.plan.outcomes.last_mut() {
+            outcome.refused.push(refused);
+        }
+    }
+
+    /// The series of a row: by its labels, else by its number.
+    fn series_text(&self, batch: &WriteBatch, row: usize, sid: u32) -> String {
+        if !batch.is_reference(row) {
+            return series_text(CanonicalLabels::new(batch.labels(row)).flatten());
+        }
+        let known = self.table.len() as u32;
+        match sid.checked_sub(known) {
+            None => series_text(self.table.labels.labels(sid)),
+            Some(new) => {
+                let new = self.plan.new.get(new as usize);
+                series_text(new.into_iter().flat_map(|new| new.labels.iter().copied()))
+            }
+        }
     }
 }
 

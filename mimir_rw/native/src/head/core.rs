@@ -4,10 +4,12 @@
 //! while a selection is captured, and written only while a decided group is applied. A selection therefore never waits
 //! for the disk. Order: writer before table.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::append::{self, Limits, Outcome, Scratch};
+use super::owned::TokenRanges;
 use super::postings::HashKey;
 use super::replay::{Replay, ReplayError, Report};
 use super::series::SeriesTable;
@@ -15,6 +17,7 @@ use super::wal::fs::{AppendFile, LogFs};
 use super::wal::log::{Log, LogError, LogOptions};
 use crate::batch::WriteBatch;
 use crate::codec::Damaged;
+use crate::wire::series::SeriesHasher;
 
 pub struct Head {
     writer: Mutex<Writer>,
@@ -28,6 +31,8 @@ struct Writer {
     state: State,
     scratch: Scratch,
     report: Report,
+    /// With the key that the table's hashes are made with.
+    hasher: SeriesHasher,
 }
 
 enum State {
@@ -88,6 +93,7 @@ impl Head {
                 state: State::Replaying(Box::new(replay)),
                 scratch: Scratch::default(),
                 report: Report::default(),
+                hasher: SeriesHasher::new(key),
             }),
             table: RwLock::new(SeriesTable::new(*key, ooo_samples_max)),
         })
@@ -150,15 +156,25 @@ impl Head {
         limits: Limits,
     ) -> Result<Vec<Outcome>, AppendError> {
         let mut writer = self.writer()?;
-        let Writer { state, scratch, .. } = &mut *writer;
+        let Writer {
+            state,
+            scratch,
+            hasher,
+            ..
+        } = &mut *writer;
         let State::Open(logs) = state else {
             return Err(NOT_OPEN);
         };
         let Logs { wal, wbl } = &mut **logs;
+        let own: Vec<Cow<'_, WriteBatch>> = batches
+            .iter()
+            .map(|batch| with_key(batch, hasher))
+            .collect();
+        let batches: Vec<&WriteBatch> = own.iter().map(|batch| &**batch).collect();
         let plan = {
             let table = self.table()?;
             let plan =
-                append::plan(&table, batches, limits, scratch).map_err(AppendError::Batch)?;
+                append::plan(&table, &batches, limits, scratch).map_err(AppendError::Batch)?;
             plan.log(&table, wal, wbl);
             plan
         };
@@ -172,6 +188,31 @@ impl Head {
         }
         plan.apply(&mut *self.table_mut()?);
         Ok(plan.outcomes)
+    }
+
+    /// Hash all series with another key from now on. Batches hashed with the one before are still understood, but for
+    /// their references.
+    pub fn rekey(&self, key: &HashKey) -> Result<(), AppendError> {
+        let mut writer = self.writer()?;
+        let hasher = SeriesHasher::new(key);
+        if hasher.tag() == writer.hasher.tag() {
+            return Ok(());
+        }
+        // Only a holder of `writer` adds series: none comes between the two locks.
+        let hashes = self.table()?.hashes_with(&hasher);
+        self.table_mut()?.set_hashes(hashes);
+        if let State::Replaying(replay) = &mut writer.state {
+            replay.rekey(hasher.clone());
+        }
+        writer.hasher = hasher;
+        Ok(())
+    }
+
+    /// Which series are owned from now on; how many that are.
+    pub fn set_owned_ranges(&self, ranges: Option<TokenRanges>) -> Result<u64, AppendError> {
+        let mut table = self.table_mut()?;
+        table.set_owned_ranges(ranges);
+        Ok(table.owned_count())
     }
 
     /// Sync full segments, and the current ones when `current`. Appends go on meanwhile.
@@ -214,5 +255,13 @@ impl Head {
             syncs_failed: wal.syncs_failed + wbl.syncs_failed,
             unsynced: wal.has_unsynced() || wbl.has_unsynced(),
         })
+    }
+}
+
+/// The batch under the head's key.
+fn with_key<'a>(batch: &'a WriteBatch, hasher: &SeriesHasher) -> Cow<'a, WriteBatch> {
+    match batch.key_tag == hasher.tag() {
+        true => Cow::Borrowed(batch),
+        false => Cow::Owned(batch.rehashed(hasher)),
     }
 }

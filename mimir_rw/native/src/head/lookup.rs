@@ -30,6 +30,19 @@ impl Default for HashLookup {
 }
 
 impl HashLookup {
+    /// Series 0, 1, ... by these hashes.
+    pub fn of(hashes: &[u128]) -> Self {
+        let slots = (hashes.len() * 4 / 3 + 1).next_power_of_two().max(16);
+        let mut lookup = HashLookup {
+            slots: vec![FREE; slots],
+            len: hashes.len(),
+        };
+        for (sid, &hash) in hashes.iter().enumerate() {
+            lookup.insert(hash, sid as u32);
+        }
+        lookup
+    }
+
     fn slot(&self, hash: u128) -> usize {
         hash as usize & (self.slots.len() - 1)
     }

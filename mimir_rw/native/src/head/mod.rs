@@ -8,6 +8,7 @@ pub mod append;
 pub mod blocks;
 pub mod core;
 pub mod lookup;
+pub mod owned;
 pub mod postings;
 mod python;
 pub mod replay;

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use numpy::{PyArray1, PyReadonlyArray2};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyIndexError, PyValueError};
 use pyo3::prelude::*;
 
-use super::append::{Limits, Outcome};
+use super::append::{Limits, Outcome, Refused};
 use super::core::{self, AppendError};
+use super::owned::TokenRanges;
 use super::replay::ReplayError;
 use super::select;
 use super::series::OOO_SAMPLES_MAX;
@@ -53,13 +55,64 @@ fn compile(matchers: Vec<MatcherTuple>) -> PyResult<Vec<CompiledMatcher>> {
     compiled.collect()
 }
 
+/// Half-open ranges of ring tokens as rows of two, of 64 or 32 bits.
+fn token_ranges(ranges: &Bound<'_, PyAny>) -> PyResult<TokenRanges> {
+    let rows: Vec<(i64, i64)> = match ranges.extract::<PyReadonlyArray2<'_, u32>>() {
+        Ok(narrow) => pairs(
+            narrow
+                .as_array()
+                .rows()
+                .into_iter()
+                .map(|r| r.iter().map(|&t| i64::from(t)).collect()),
+        ),
+        Err(_) => {
+            let wide = ranges.extract::<PyReadonlyArray2<'_, i64>>()?;
+            pairs(wide.as_array().rows().into_iter().map(|r| r.to_vec()))
+        }
+    }
+    .ok_or_else(|| PyValueError::new_err("ranges must have the shape (k, 2)"))?;
+    let wrong = || PyValueError::new_err("a range is not within 0..=2^32");
+    TokenRanges::new(rows.into_iter()).ok_or_else(wrong)
+}
+
+fn pairs(rows: impl Iterator<Item = Vec<i64>>) -> Option<Vec<(i64, i64)>> {
+    rows.map(|row| match row[..] {
+        [start, end] => Some((start, end)),
+        _ => None,
+    })
+    .collect()
+}
+
 /// Samples of a push refused for one reason.
-#[pyclass(frozen, get_all, module = "mimir_rw._native")]
-pub struct RefusedSamples {
-    error_id: &'static str,
-    count: u64,
-    labels: String,
-    time_ms: i64,
+#[pyclass(frozen, module = "mimir_rw._native")]
+pub struct RefusedSamples(Refused);
+
+#[pymethods]
+impl RefusedSamples {
+    #[getter]
+    fn error_id(&self) -> &'static str {
+        self.0.why.id()
+    }
+
+    #[getter]
+    fn count(&self) -> u64 {
+        self.0.count
+    }
+
+    #[getter]
+    fn labels(&self) -> &str {
+        &self.0.labels
+    }
+
+    #[getter]
+    fn time_ms(&self) -> i64 {
+        self.0.t
+    }
+
+    #[getter]
+    fn rows<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u32>> {
+        PyArray1::from_slice(py, &self.0.rows)
+    }
 }
 
 #[pyclass(frozen, module = "mimir_rw._native")]
@@ -74,13 +127,13 @@ impl AppendResult {
 
     #[getter]
     fn refused(&self) -> Vec<RefusedSamples> {
-        let refused = self.0.refused.iter().map(|r| RefusedSamples {
-            error_id: r.why.id(),
-            count: r.count,
-            labels: r.labels.clone(),
-            time_ms: r.t,
-        });
-        refused.collect()
+        let refused = self.0.refused.iter().cloned();
+        refused.map(RefusedSamples).collect()
+    }
+
+    #[getter]
+    fn unresolved<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u32>> {
+        PyArray1::from_slice(py, &self.0.unresolved)
     }
 }
 
@@ -99,6 +152,7 @@ pub struct ReplayReport {
 #[pyclass(frozen, get_all, module = "mimir_rw._native")]
 pub struct HeadStats {
     series: u64,
+    owned_series: u64,
     chunks: u64,
     samples_appended: u64,
     ooo_samples_appended: u64,
@@ -194,6 +248,24 @@ impl Head {
         let batches: Vec<&WriteBatch> = batches.iter().map(Py::get).collect();
         let outcomes = py.detach(|| self.0.append(&batches, limits))?;
         Ok(outcomes.into_iter().map(AppendResult).collect())
+    }
+
+    fn rekey(&self, py: Python<'_>, key: [u8; 32]) -> PyResult<()> {
+        Ok(py.detach(|| self.0.rekey(&key))?)
+    }
+
+    fn owned_series(&self, py: Python<'_>, ranges: Bound<'_, PyAny>) -> PyResult<u64> {
+        let ranges = token_ranges(&ranges)?;
+        Ok(py.detach(|| Ok::<_, AppendError>(self.0.table()?.count_in(&ranges)))?)
+    }
+
+    fn set_owned_ranges(&self, py: Python<'_>, ranges: Option<Bound<'_, PyAny>>) -> PyResult<u64> {
+        let ranges = ranges.as_ref().map(token_ranges).transpose()?;
+        Ok(py.detach(|| self.0.set_owned_ranges(ranges))?)
+    }
+
+    fn owned(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(py.detach(|| Ok::<_, AppendError>(self.0.table()?.owned_count()))?)
     }
 
     #[pyo3(signature = (*, current))]
@@ -297,6 +369,7 @@ impl Head {
             let known = table.mint <= table.maxt;
             Ok(HeadStats {
                 series: table.len() as u64,
+                owned_series: table.owned_count(),
                 chunks: table.chunks,
                 samples_appended: table.samples_appended,
                 ooo_samples_appended: table.ooo_appended,

@@ -138,6 +138,11 @@ impl Replay {
         })
     }
 
+    /// Hash the series that are still to come with another key.
+    pub fn rekey(&mut self, hasher: SeriesHasher) {
+        self.hasher = hasher;
+    }
+
     /// Replay about `bytes_max` more bytes; true when all is done.
     pub fn step(&mut self, table: &mut SeriesTable, bytes_max: u64) -> Result<bool, ReplayError> {
         let mut budget = bytes_max as i64;

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use super::blocks::{BlockSink, BlockStream, Blocks};
 use super::lookup::{BLOCK, HashLookup};
-use super::postings::{HashKey, LabelIndex};
+use super::owned::{Owned, TokenRanges};
+use super::postings::{HashKey, LabelIndex, put_canonical};
 use crate::codec::bits::BitVec;
 use crate::codec::xor::XorState;
+use crate::wire::series::SeriesHasher;
 
 /// Length of the time ranges at which chunks are cut (tsdb-block.md 14).
 pub const CHUNK_RANGE_MS: i64 = 2 * 3600 * 1000;
@@ -67,6 +69,8 @@ pub struct SeriesTable {
     hashes: Vec<u128>,
     by_hash: HashLookup,
     tokens: Vec<u32>,
+    /// None: all series are owned.
+    owned: Option<Owned>,
     open: Vec<Open>,
     extras: Vec<Extra>,
     blocks: Blocks,
@@ -90,6 +94,7 @@ impl SeriesTable {
             hashes: Vec::new(),
             by_hash: HashLookup::default(),
             tokens: Vec::new(),
+            owned: None,
             open: Vec::new(),
             extras: Vec::new(),
             blocks: Blocks::default(),
@@ -124,13 +129,62 @@ impl SeriesTable {
         self.tokens[sid as usize]
     }
 
-    /// Number of series of a metric.
+    /// Number of owned series of a metric.
     pub fn metric_series(&self, metric: &str) -> u64 {
         let labels = &self.labels;
         let pair = labels
             .find_name("__name__")
             .and_then(|name| labels.find_pair(name, metric));
-        pair.map_or(0, |pair| labels.series_of(pair).len() as u64)
+        let series = pair.map_or(&[][..], |pair| labels.series_of(pair));
+        match &self.owned {
+            None => series.len() as u64,
+            Some(owned) => series.iter().filter(|&&sid| owned.has(sid)).count() as u64,
+        }
+    }
+
+    /// Count the owned series by these ranges of tokens from now on.
+    pub fn set_owned_ranges(&mut self, ranges: Option<TokenRanges>) {
+        self.owned = ranges.map(|ranges| Owned::new(ranges, &self.tokens));
+    }
+
+    pub fn owned_count(&self) -> u64 {
+        self.owned
+            .as_ref()
+            .map_or(self.len() as u64, |owned| owned.count)
+    }
+
+    /// Whether a series with this token is, or would be, an owned one.
+    pub fn owns(&self, token: u32) -> bool {
+        self.owned
+            .as_ref()
+            .is_none_or(|owned| owned.ranges.contains(token))
+    }
+
+    pub fn count_in(&self, ranges: &TokenRanges) -> u64 {
+        self.tokens
+            .iter()
+            .filter(|&&token| ranges.contains(token))
+            .count() as u64
+    }
+
+    /// Every series' hash under another key.
+    pub fn hashes_with(&self, hasher: &SeriesHasher) -> Vec<u128> {
+        let mut canonical = Vec::new();
+        let hash = |sid| {
+            canonical.clear();
+            for (name, value) in self.labels.labels(sid) {
+                put_canonical(&mut canonical, name, value);
+            }
+            hasher.hash(&canonical)
+        };
+        (0..self.len() as u32).map(hash).collect()
+    }
+
+    /// Find series by these hashes from now on, one per series.
+    pub fn set_hashes(&mut self, hashes: Vec<u128>) {
+        assert_eq!(hashes.len(), self.len(), "a hash per series");
+        self.by_hash = HashLookup::of(&hashes);
+        self.hashes = hashes;
     }
 
     pub fn blocks(&self) -> &Blocks {
@@ -213,6 +267,9 @@ impl SeriesTable {
         self.raise_ref_max(reference);
         self.hashes.push(hash);
         self.tokens.push(token);
+        if let Some(owned) = &mut self.owned {
+            owned.push(sid, token);
+        }
         self.open.push(Open::new());
         self.by_hash.push(&self.hashes);
         sid

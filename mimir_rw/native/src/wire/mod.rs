@@ -1,16 +1,19 @@
 //! Bytes from outside: the kernels that turn push bodies into a `WriteBatch`.
 
+pub mod batch_codec;
 pub mod known;
 mod metadata;
 pub mod proto;
 pub mod remote_write;
 mod scan;
+pub mod sent;
 pub mod series;
 pub mod validate;
 
 #[cfg(test)]
 mod remote_write_tests;
 
+use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -19,6 +22,7 @@ use crate::batch::WriteBatch;
 use crate::error::{BodyTooLarge, DecodeError};
 use known::{KnownSeries, LabelLimits};
 use remote_write::{Context, DecodeFault};
+use sent::SentSeries;
 use series::SeriesHasher;
 
 /// A tenant's limits on what a push may hold.
@@ -76,6 +80,50 @@ impl From<DecodeFault> for PyErr {
     }
 }
 
+fn hasher(key: &[u8]) -> PyResult<SeriesHasher> {
+    let key = key
+        .try_into()
+        .map_err(|_| PyValueError::new_err("key must have 32 bytes"))?;
+    Ok(SeriesHasher::new(key))
+}
+
+/// Bytes from Python: those of a `bytes` object as they are, any other buffer's copied.
+pub enum Bytes {
+    Own(PyBackedBytes),
+    Copy(Vec<u8>),
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Own(bytes) => bytes,
+            Bytes::Copy(bytes) => bytes,
+        }
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for Bytes {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = object.extract::<PyBackedBytes>() {
+            return Ok(Bytes::Own(bytes));
+        }
+        let buffer = PyBuffer::<u8>::get(&object)?;
+        Ok(Bytes::Copy(buffer.to_vec(object.py())?))
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (data, *, tenant, key))]
+fn decode_batch(py: Python<'_>, data: Bytes, tenant: &str, key: &[u8]) -> PyResult<WriteBatch> {
+    let hasher = hasher(key)?;
+    let decoded = py.detach(|| batch_codec::decode(&data, tenant, &hasher));
+    decoded.map_err(|e| DecodeError::new_err(format!("cannot decode a batch: {e}")))
+}
+
 #[pyfunction]
 #[pyo3(signature = (body, *, tenant, key, known, limits, now_ms, bytes_max))]
 #[allow(clippy::too_many_arguments)]
@@ -89,10 +137,7 @@ fn decode_remote_write(
     now_ms: i64,
     bytes_max: usize,
 ) -> PyResult<DecodedPush> {
-    let key: &[u8; 32] = key
-        .try_into()
-        .map_err(|_| PyValueError::new_err("key must have 32 bytes"))?;
-    let hasher = SeriesHasher::new(key);
+    let hasher = hasher(key)?;
     let context = Context {
         tenant,
         hasher: &hasher,
@@ -120,5 +165,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<KnownSeries>()?;
     m.add_class::<PushLimits>()?;
     m.add_class::<DecodedPush>()?;
+    m.add_class::<SentSeries>()?;
+    m.add_function(wrap_pyfunction!(decode_batch, m)?)?;
     m.add_function(wrap_pyfunction!(decode_remote_write, m)?)
 }

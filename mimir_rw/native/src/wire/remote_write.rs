@@ -11,6 +11,8 @@
 //! Bounds: the unpacked body has at most `bytes_max` bytes, refused by its declared length and before allocation; the
 //! columns made from it have at most three times that.
 
+use std::sync::Arc;
+
 use super::known::{KnownSeries, LabelLimits, generation};
 use super::metadata::read_metadata;
 use super::proto::{Malformed, Result as ProtoResult};
@@ -161,8 +163,10 @@ pub fn decode_message(buf: Vec<u8>, context: &Context<'_>) -> Result<Push, Decod
     let all_in_time =
         push.batch.ts.is_empty() || (oldest_ms >= in_time.0 && newest_ms <= in_time.1);
     read_metadata(&buf, &metadata, &mut push, context.limits)?;
-    push.batch.buf = buf;
-    push.batch.buf.append(&mut appended);
+    let mut buf = buf;
+    buf.append(&mut appended);
+    push.batch.buf = Arc::new(buf);
+    push.batch.key_tag = context.hasher.tag();
     if !refused.is_empty() || !histograms.is_empty() || !all_in_time {
         settle(&mut push, &refused, &histograms, in_time, context.limits);
     }

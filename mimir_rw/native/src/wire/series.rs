@@ -27,6 +27,11 @@ impl SeriesHasher {
         Self(HighwayHasher::new(Key(words)))
     }
 
+    /// Names the key without giving it away.
+    pub fn tag(&self) -> u64 {
+        self.0.clone().hash64(b"series key tag")
+    }
+
     /// HighwayHash-128 of canonical labels.
     #[inline]
     pub fn hash(&self, canonical: &[u8]) -> u128 {
@@ -154,11 +159,10 @@ impl LabelSpan {
 
     /// Bytes of the label's canonical encoding.
     pub fn canonical_bytes(&self) -> usize {
-        let inner = label_bytes(
+        canonical_label_bytes(
             (self.name.1 - self.name.0) as usize,
             (self.value.1 - self.value.0) as usize,
-        );
-        1 + varint_bytes(inner) + inner
+        )
     }
 }
 
@@ -226,6 +230,12 @@ pub fn canonical_labels(canonical: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])
         let label = read_label(canonical, start, end).ok()?;
         Some((label.name(canonical), label.value(canonical)))
     })
+}
+
+/// Bytes of the canonical encoding of a label of these lengths.
+pub fn canonical_label_bytes(name: usize, value: usize) -> usize {
+    let inner = label_bytes(name, value);
+    1 + varint_bytes(inner) + inner
 }
 
 /// Bytes of a canonical Label message of these lengths.

@@ -1,5 +1,6 @@
 //! One decoder family a file: `target` and its `seeds`.
 
+pub mod batch;
 pub mod chunk;
 pub mod go_regex;
 pub mod proto;

@@ -1,5 +1,6 @@
 //! Remote write 1.0: a body is an error or a batch whose columns fit together, and a known set changes nothing.
 
+use _native::batch::WriteBatch;
 use _native::wire::known::{KnownSeries, LabelLimits};
 use _native::wire::remote_write::{Context, DecodeFault, Push, PushLimits, decode, decode_message};
 use _native::wire::series::{SeriesHasher, TokenHasher, canonical_labels, write_label};
@@ -122,6 +123,22 @@ pub fn seeds_message() -> Vec<Vec<u8>> {
         [exemplar_and_histogram, odd, up.clone(), metadata].concat(),
         [bad, up.repeat(20)].concat(),
     ]
+}
+
+/// What a message holds.
+pub fn batch(message: Vec<u8>) -> WriteBatch {
+    let (hasher, limits, known) = (SeriesHasher::new(&[1; 32]), limits(), KnownSeries::new(0));
+    let context = Context {
+        tenant: "t",
+        hasher: &hasher,
+        known: &known,
+        limits: &limits,
+        now_ms: NOW_MS,
+        bytes_max: BYTES_MAX,
+    };
+    decode_message(message, &context)
+        .map(|push| push.batch)
+        .unwrap_or_default()
 }
 
 pub fn seeds() -> Vec<Vec<u8>> {

@@ -1,10 +1,12 @@
 //! The head against a plain model.
 //!
 //! Here: batches and selections in a few words, and the model. `admission` has what is stored and selected,
-//! `durability` what crashes, failing disks and damage leave.
+//! `durability` what crashes, failing disks and damage leave,
+//! `references` rows without labels, changes of key and owned series.
 
 mod admission;
 mod durability;
+mod references;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,24 +45,38 @@ fn labels(series: &str) -> Vec<(String, String)> {
     labels
 }
 
+/// Ring token of a series in these tests.
+fn token(series: &str) -> u32 {
+    series.bytes().map(u32::from).sum()
+}
+
 fn batch(rows: &[Row<'_>]) -> WriteBatch {
-    let hasher = SeriesHasher::new(&KEY);
-    let mut batch = WriteBatch::default();
+    batch_with(rows, &KEY)
+}
+
+fn batch_with(rows: &[Row<'_>], key: &[u8; 32]) -> WriteBatch {
+    let hasher = SeriesHasher::new(key);
+    let mut buf = Vec::new();
+    let mut batch = WriteBatch {
+        key_tag: hasher.tag(),
+        ..WriteBatch::default()
+    };
     for (series, samples) in rows {
-        let start = batch.buf.len();
+        let start = buf.len();
         for (name, value) in labels(series) {
-            put_canonical(&mut batch.buf, &name, &value);
+            put_canonical(&mut buf, &name, &value);
         }
-        let end = batch.buf.len();
+        let end = buf.len();
         batch.label_range.push((start as u32, (end - start) as u32));
-        batch.hash.push(hasher.hash(&batch.buf[start..end]));
-        batch.token.push(1);
+        batch.hash.push(hasher.hash(&buf[start..end]));
+        batch.token.push(token(series));
         for (t, v) in samples {
             batch.ts.push(*t);
             batch.values.push(*v);
         }
         batch.sample_end.push(batch.ts.len() as u32);
     }
+    batch.buf = Arc::new(buf);
     batch
 }
 
