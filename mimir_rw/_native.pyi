@@ -118,7 +118,7 @@ class DecodedPush:
         """Newest timestamp of the valid samples."""
 
 class SentSeries:
-    """Series of one tenant that one receiver (in one life of it) is believed to hold. Bounded; may be shared by threads.
+    """Series of one tenant that one receiver (in one life of it) is believed to hold. Bounded; threads may share it.
 
     Being wrong costs label bytes or a round trip, no more. Make a new one when the key or the receiver's life changes.
     """
@@ -128,7 +128,7 @@ class SentSeries:
     @property
     def memory_bytes(self) -> int: ...
     def missing(self, batch: WriteBatch, rows: NDArray[np.uint32] | None = None) -> NDArray[np.uint32]:
-        """Those of the rows (None: all) whose series is not held, in their order: `labelled` of `encode`. IndexError."""
+        """Those of the rows (None: all) whose series is not held, in their order; see `encode`. IndexError."""
     def add(self, batch: WriteBatch, rows: NDArray[np.uint32] | None = None) -> None:
         """What was sent with labels and accepted. At the bound another entry gives way."""
     def remove(self, batch: WriteBatch, rows: NDArray[np.uint32] | None = None) -> None: ...

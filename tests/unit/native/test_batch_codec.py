@@ -1,4 +1,4 @@
-"""Write batches between processes: what is encoded is decoded, whatever rows and labels go along; damage is no panic."""
+"""Batches between processes: what is encoded is decoded, whatever rows and labels go along; damage never panics."""
 
 from __future__ import annotations
 

@@ -15,7 +15,10 @@ fn referring(batch: &WriteBatch, labelled: &[usize]) -> WriteBatch {
     batch
 }
 
-fn outcome(head: &Head, batch: &WriteBatch) -> (u64, Vec<u32>, Vec<(Refusal, Vec<u32>)>) {
+/// Samples stored, rows unresolved, rows refused.
+type Seen = (u64, Vec<u32>, Vec<(Refusal, Vec<u32>)>);
+
+fn outcome(head: &Head, batch: &WriteBatch) -> Seen {
     let outcome = head.append(&[batch], Limits::default()).unwrap().remove(0);
     let refused = outcome.refused.into_iter().map(|r| (r.why, r.rows));
     (outcome.stored, outcome.unresolved, refused.collect())
