@@ -53,10 +53,12 @@ class PushPart:
 @dataclass(frozen=True, slots=True)
 class EncodedPart:
     """A `PushPart` as it travels; several ingesters may be sent the same bytes. payload: of `WriteBatch.encode`, which
-    says what key the rows without labels are hashed with."""
+    says what key the rows without labels are hashed with. references: whether there are such rows; then the part is not
+    sent to a peer that turns out not to take them."""
 
     tenant: str
     payload: bytes
+    references: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,236 @@
+"""`rpc.contracts.ingester` across processes.
+
+Pushes are as in push.py. A select streams slices of the series in label order, as the reader grants credit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from mimir_rw._native import WriteBatch
+from mimir_rw.kit.offload import Offload, OffloadFull
+from mimir_rw.model.errors import Internal, MimirError, Overloaded
+from mimir_rw.model.labels import Matcher, MatchType
+from mimir_rw.rpc.contracts.ingester import (
+    EncodedPart,
+    Ingester,
+    MetricMetadata,
+    PushPart,
+    PushResult,
+    TenantStats,
+)
+from mimir_rw.rpc.stubs.fields import Fields, read_fields
+from mimir_rw.rpc.stubs.push import decode_part, push_answer, push_message, push_results, split_push
+from mimir_rw.rpc.transport import CallContext, Message, RpcPeer, RpcPool, RpcRouter
+
+_PUSH = "ingester.push"
+_LABEL_NAMES = "ingester.label_names"
+_LABEL_VALUES = "ingester.label_values"
+_METADATA = "ingester.metadata"
+_STATS = "ingester.all_user_stats"
+
+REFERENCES_PROTOCOL = 2
+"""The first protocol version in which rows of a push may lack labels."""
+INLINE_BYTES_MAX = 32 << 10
+"""A larger message is decoded in a thread."""
+_CLIENTS_MAX = 1024
+
+T = TypeVar("T")
+_MatcherTuple = tuple[int, str, str]
+
+
+class _Labels(Fields, frozen=True):
+    """name: of the label whose values are asked for."""
+
+    matchers: list[_MatcherTuple]
+    mint: int
+    maxt: int
+    name: str = ""
+
+
+class _Metadata(Fields, frozen=True):
+    metric: str | None = None
+
+
+_TEXTS = msgspec.msgpack.Decoder(list[str])
+_ENTRIES = msgspec.msgpack.Decoder(list[tuple[str, str, str, str]])
+_TENANTS = msgspec.msgpack.Decoder(list[tuple[str, float, int]])
+_packed = msgspec.msgpack.Encoder().encode
+
+
+class IngesterClient:
+    """An `IngesterPeer`; of `Ingester` all but what returns series."""
+
+    def __init__(self, peer: RpcPeer, *, offload: Offload, timeout_s: float) -> None:
+        """timeout_s: longest time of a question; callers end it sooner by leaving."""
+        self._peer = peer
+        self._offload = offload
+        self._timeout_s = timeout_s
+
+    @property
+    def healthy(self) -> bool:
+        """See `RpcPeer`."""
+        return self._peer.healthy
+
+    @property
+    def epoch(self) -> str:
+        """See `RpcPeer`."""
+        return self._peer.epoch
+
+    @property
+    def references(self) -> bool:
+        """See `IngesterPeer`."""
+        return self._peer.protocol >= REFERENCES_PROTOCOL
+
+    async def push_encoded(self, parts: Sequence[EncodedPart], *, timeout_s: float) -> list[PushResult | MimirError]:
+        """See `IngesterPeer`."""
+        protocol_min = REFERENCES_PROTOCOL if any(part.references for part in parts) else 1
+        answer = await self._peer.call(_PUSH, push_message(parts), timeout_s=timeout_s, protocol_min=protocol_min)
+        return push_results(answer, len(parts))
+
+    async def push(self, tenant: str, batch: WriteBatch) -> PushResult:
+        """See `Ingester`."""
+        (result,) = await self.push_group([PushPart(tenant, batch)])
+        if isinstance(result, MimirError):
+            raise result
+        return result
+
+    async def push_group(self, parts: Sequence[PushPart]) -> list[PushResult | MimirError]:
+        """See `Ingester`."""
+        encoded = [
+            EncodedPart(part.tenant, part.batch.encode(metadata=True), references=part.batch.reference_rows > 0)
+            for part in parts
+        ]
+        return await self.push_encoded(encoded, timeout_s=self._timeout_s)
+
+    async def label_names(self, tenant: str, matchers: Sequence[Matcher], mint: int, maxt: int) -> list[str]:
+        """See `Ingester`."""
+        return _unpacked(_TEXTS, await self._ask(_LABEL_NAMES, _Labels(_tuples(matchers), mint, maxt), tenant))
+
+    async def label_values(
+        self, tenant: str, name: str, matchers: Sequence[Matcher], mint: int, maxt: int
+    ) -> list[str]:
+        """See `Ingester`."""
+        fields = _Labels(_tuples(matchers), mint, maxt, name)
+        return _unpacked(_TEXTS, await self._ask(_LABEL_VALUES, fields, tenant))
+
+    async def metadata(self, tenant: str, metric: str | None = None) -> list[MetricMetadata]:
+        """See `Ingester`."""
+        entries = _unpacked(_ENTRIES, await self._ask(_METADATA, _Metadata(metric), tenant))
+        return [MetricMetadata(*entry) for entry in entries]
+
+    async def all_user_stats(self) -> list[TenantStats]:
+        """See `Ingester`."""
+        answer = await self._peer.call(_STATS, Message(), timeout_s=self._timeout_s)
+        return [TenantStats(*stats) for stats in _unpacked(_TENANTS, answer.payload)]
+
+    async def _ask(self, method: str, fields: Fields, tenant: str) -> bytes | memoryview:
+        answer = await self._peer.call(method, Message(fields.as_header()), tenant=tenant, timeout_s=self._timeout_s)
+        return answer.payload
+
+
+class IngesterClients:
+    """`IngesterPeers`, and the ingesters that queriers ask, by address."""
+
+    def __init__(self, pool: RpcPool, *, offload: Offload, timeout_s: float) -> None:
+        """timeout_s: see `IngesterClient`."""
+        self._pool = pool
+        self._offload = offload
+        self._timeout_s = timeout_s
+        self._clients: dict[str, IngesterClient] = {}
+
+    def peer(self, address: str) -> IngesterClient:
+        """See `IngesterPeers`."""
+        found = self._clients.get(address)
+        if found is None:
+            if len(self._clients) >= _CLIENTS_MAX:
+                del self._clients[next(iter(self._clients))]
+            peer = self._pool.peer(address)
+            found = self._clients[address] = IngesterClient(peer, offload=self._offload, timeout_s=self._timeout_s)
+        return found
+
+
+# -- the answering side ---------------------------------------------------------------------------------------------
+
+
+def register_ingester(router: RpcRouter, ingester: Ingester, *, offload: Offload, key: Callable[[], bytes]) -> None:
+    """Answer for an ingester of this process. key: what it hashes series with now."""
+    served = _Served(ingester, offload, key)
+    router.unary(_PUSH, served.push)
+    router.unary(_LABEL_NAMES, served.label_names)
+    router.unary(_LABEL_VALUES, served.label_values)
+    router.unary(_METADATA, served.metadata)
+    router.unary(_STATS, served.all_user_stats)
+
+
+class _Served:
+    def __init__(self, ingester: Ingester, offload: Offload, key: Callable[[], bytes]) -> None:
+        self._ingester = ingester
+        self._offload = offload
+        self._key = key
+
+    async def push(self, context: CallContext, message: Message) -> Message:
+        tenants, payloads = split_push(message)
+        key = self._key()
+
+        def decode() -> list[PushPart | MimirError]:
+            return [decode_part(tenant, data, key) for tenant, data in zip(tenants, payloads, strict=True)]
+
+        decoded = decode() if len(message.payload) <= INLINE_BYTES_MAX else await self._run(decode)
+        parts = [part for part in decoded if isinstance(part, PushPart)]
+        stored = iter(await self._ingester.push_group(parts))
+        return push_answer([next(stored) if isinstance(part, PushPart) else part for part in decoded])
+
+    async def label_names(self, context: CallContext, message: Message) -> Message:
+        asked = read_fields(message.header, _Labels)
+        return Message(
+            {},
+            _packed(
+                await self._ingester.label_names(context.tenant, _matchers(asked.matchers), asked.mint, asked.maxt)
+            ),
+        )
+
+    async def label_values(self, context: CallContext, message: Message) -> Message:
+        asked = read_fields(message.header, _Labels)
+        found = await self._ingester.label_values(
+            context.tenant, asked.name, _matchers(asked.matchers), asked.mint, asked.maxt
+        )
+        return Message({}, _packed(found))
+
+    async def metadata(self, context: CallContext, message: Message) -> Message:
+        found = await self._ingester.metadata(context.tenant, read_fields(message.header, _Metadata).metric)
+        return Message({}, _packed([(entry.metric, entry.type, entry.help, entry.unit) for entry in found]))
+
+    async def all_user_stats(self, context: CallContext, message: Message) -> Message:
+        found = await self._ingester.all_user_stats()
+        return Message({}, _packed([(stats.tenant, stats.ingestion_rate, stats.series) for stats in found]))
+
+    async def _run(self, fn: Callable[..., T], *args: Any) -> T:
+        try:
+            return await self._offload.run(fn, *args)
+        except OffloadFull as error:
+            raise Overloaded(str(error)) from error
+
+
+# -- messages -------------------------------------------------------------------------------------------------------
+
+
+def _tuples(matchers: Sequence[Matcher]) -> list[_MatcherTuple]:
+    return [matcher.as_tuple() for matcher in matchers]
+
+
+def _matchers(tuples: Sequence[_MatcherTuple]) -> list[Matcher]:
+    try:
+        return [Matcher(MatchType(kind), name, value) for kind, name, value in tuples]
+    except ValueError as error:
+        raise Internal(f"a message between processes is not as it should be: {error}") from error
+
+
+def _unpacked(decoder: msgspec.msgpack.Decoder[T], data: bytes | memoryview) -> T:
+    try:
+        return decoder.decode(data)
+    except (ValueError, RecursionError) as error:
+        raise Internal(f"an answer between processes does not decode: {error}") from error
