@@ -61,19 +61,20 @@ class Route:
         )
 
 
+FRONTEND = "query-frontend"
 _GET = ("GET", "HEAD")
 _GET_POST = ("GET", "HEAD", "POST")
 _QUERY = ErrorStyle.QUERY
 
 ROUTES: tuple[Route, ...] = (
     Route("/api/v1/push", ("POST",), "distributor", PushApi.push, auth=True, errors=ErrorStyle.PUSH, hot=True),
-    Route("{P}/api/v1/query", _GET_POST, "querier", QueryApi.query, auth=True, errors=_QUERY, hot=True),
-    Route("{P}/api/v1/query_range", _GET_POST, "querier", QueryApi.query_range, auth=True, errors=_QUERY, hot=True),
-    Route("{P}/api/v1/series", _GET_POST, "querier", QueryApi.series, auth=True, errors=_QUERY),
-    Route("{P}/api/v1/labels", _GET_POST, "querier", QueryApi.label_names, auth=True, errors=_QUERY),
-    Route("{P}/api/v1/label/{name}/values", _GET, "querier", QueryApi.label_values, auth=True, errors=_QUERY),
-    Route("{P}/api/v1/metadata", _GET, "querier", QueryApi.metadata, auth=True, errors=_QUERY),
-    Route("{P}/api/v1/format_query", _GET_POST, "querier", QueryApi.format_query, auth=True, errors=_QUERY),
+    Route("{P}/api/v1/query", _GET_POST, FRONTEND, QueryApi.query, auth=True, errors=_QUERY, hot=True),
+    Route("{P}/api/v1/query_range", _GET_POST, FRONTEND, QueryApi.query_range, auth=True, errors=_QUERY, hot=True),
+    Route("{P}/api/v1/series", _GET_POST, FRONTEND, QueryApi.series, auth=True, errors=_QUERY),
+    Route("{P}/api/v1/labels", _GET_POST, FRONTEND, QueryApi.label_names, auth=True, errors=_QUERY),
+    Route("{P}/api/v1/label/{name}/values", _GET, FRONTEND, QueryApi.label_values, auth=True, errors=_QUERY),
+    Route("{P}/api/v1/metadata", _GET, FRONTEND, QueryApi.metadata, auth=True, errors=_QUERY),
+    Route("{P}/api/v1/format_query", _GET_POST, FRONTEND, QueryApi.format_query, auth=True, errors=_QUERY),
     Route("{P}/api/v1/status/buildinfo", _GET, SERVER, AdminApi.buildinfo),
     Route("/distributor/all_user_stats", _GET, "distributor", PushApi.all_user_stats, title="Usage of each tenant"),
     Route("/ingester/tenants", _GET, "ingester", IngesterPages.tenants, title="Tenants with data in memory"),

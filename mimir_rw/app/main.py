@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import mimir_rw
-from mimir_rw.app.modules import components_of, modules_text
+from mimir_rw.app.modules import checked_components, modules_text
 from mimir_rw.config.errors import ConfigError
 from mimir_rw.config.flags import Arguments, parse_arguments
 from mimir_rw.config.help import help_text
@@ -40,7 +40,7 @@ def main(
             sys.stdout.write(answer)
             return 0
         loaded = load_arguments(arguments, environment=environment, read=read_bytes)
-        components_of(loaded.config.target)
+        checked_components(loaded.config)
         if arguments.asks("print.config"):
             sys.stdout.write(effective_yaml(loaded.config))
             return 0

@@ -1,6 +1,7 @@
 """What a target runs: targets as data (`targets/`, packed under `_data`), modules with what they need.
 
-A module is a service of the process. Those every process has come by themselves; a component brings what it needs.
+A module is a service of the process. Those every process has come by themselves; a component brings what it needs, and
+each ring that it joins brings the service that keeps its entry there.
 """
 
 from __future__ import annotations
@@ -11,90 +12,167 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from mimir_rw.config.consistency import rings, zone_of
 from mimir_rw.config.errors import ConfigError
+from mimir_rw.config.kvstore import KvStoreConfig
+from mimir_rw.config.tree import Config
 
-BASE = ("server", "event-loop-lag", "runtime-config")
+RINGS = ("ingester", "distributor", "query-scheduler", "overrides-exporter")
+"""Every process watches all of them, so that its pages are whole."""
+BASE = ("server", "event-loop-lag", "runtime-config", "rpc-pool", *(f"{ring}-ring" for ring in RINGS), "series-key")
 """Modules of every process."""
+GOSSIP = "memberlist-kv"
+RPC = "rpc-server"
 GATE = "api"
 """The gate before the components: after all of them."""
 
-# What must be Running before it; only modules of the same process count.
+
+def ring_module(ring: str) -> str:
+    """What watches a ring."""
+    return f"{ring}-ring"
+
+
+def lifecycler_module(ring: str) -> str:
+    """What keeps this process's entry in a ring. It comes after the component, so that what is in the ring works."""
+    return f"{ring}-lifecycler"
+
+
+_FIRST = ("server", "runtime-config", RPC, "rpc-pool", "series-key", *map(ring_module, RINGS))
+
+# What must be Running before it; only modules of the same process count. At a stop everything goes the other way: the
+# gate first, then whoever hands work on before whoever takes it, calls between processes after that, gossip last.
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "server": (),
     "event-loop-lag": (),
     "runtime-config": ("server",),
-    "ingester": ("server", "runtime-config"),
-    "distributor": ("server", "runtime-config", "ingester"),
-    "querier": ("server", "runtime-config", "ingester"),
-    GATE: ("server", "runtime-config", "ingester", "distributor", "querier"),
+    GOSSIP: ("server",),
+    RPC: ("server", GOSSIP),
+    "rpc-pool": ("server",),
+    **{ring_module(ring): (GOSSIP,) for ring in RINGS},
+    "series-key": (GOSSIP,),
+    "ingester": _FIRST,
+    lifecycler_module("ingester"): ("ingester",),
+    "distributor": (*_FIRST, lifecycler_module("ingester")),
+    lifecycler_module("distributor"): ("distributor",),
+    "query-scheduler": _FIRST,
+    lifecycler_module("query-scheduler"): ("query-scheduler",),
+    "query-frontend": (*_FIRST, lifecycler_module("query-scheduler")),
+    "querier": (*_FIRST, lifecycler_module("ingester"), lifecycler_module("query-scheduler"), "query-frontend"),
+    "overrides-exporter": _FIRST,
+    lifecycler_module("overrides-exporter"): ("overrides-exporter",),
+    GATE: (
+        "server",
+        *(lifecycler_module(ring) for ring in RINGS),
+        "ingester",
+        "distributor",
+        "query-scheduler",
+        "query-frontend",
+        "querier",
+        "overrides-exporter",
+    ),
 }
-
-# A component that cannot yet reach these in another process.
-_BESIDE: Mapping[str, tuple[str, ...]] = {"distributor": ("ingester",), "querier": ("ingester",)}
-_GROUPS = ("read", "write", "backend")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
+    """A file of `targets/`. joins, watches and routes are told for components; a group has those of its parts."""
+
     name: str
     description: str
     components: tuple[str, ...]
-    routes: tuple[str, ...]
-    """Paths that a component serves, as in `api/routes.py`; empty for a target of several components."""
+    zoned: bool
+    """Whether its processes belong to zones."""
+    ports: tuple[str, ...]
+    """What it listens on: http, rpc, gossip."""
+    joins: tuple[str, ...] = ()
+    """Rings that it is in."""
+    watches: tuple[str, ...] = ()
+    """Rings that it finds others in."""
+    routes: tuple[str, ...] = ()
+    """Paths that it serves, as in `api/routes.py`."""
 
 
 @cache
 def targets() -> Mapping[str, Target]:
-    """Every target by name, `all` first."""
+    """Every target by name: `all`, the groups, then the components."""
     found = {}
     for file in resources.files("mimir_rw._data").joinpath("targets").iterdir():
         name, dot, suffix = file.name.rpartition(".")
         if dot and suffix == "toml":
             found[name] = _target(name, tomllib.loads(file.read_text(encoding="utf-8")))
-    return {name: found[name] for name in sorted(found, key=lambda name: (name != "all", name))}
+    return dict(sorted(found.items(), key=lambda item: (item[0] != "all", item[1].components == (item[0],), item[0])))
 
 
 def _target(name: str, data: Mapping[str, object]) -> Target:
-    lists = {key: data.get(key, []) for key in ("components", "routes")}
-    description = data["description"]
+    description, zoned = data["description"], data["zoned"]
     assert isinstance(description, str)
-    values = {}
-    for key, value in lists.items():
-        assert isinstance(value, list), f"target {name}: {key} is not a list"
-        values[key] = tuple(str(each) for each in value)
-    return Target(name, description, values["components"], values["routes"])
+    assert isinstance(zoned, bool)
+    lists = {key: _names(name, key, data) for key in ("components", "ports", "joins", "watches", "routes")}
+    return Target(name, description, zoned=zoned, **lists)
 
 
-def known_targets() -> list[str]:
-    """Names that `-target` takes."""
-    return [*targets(), *_GROUPS]
+def _names(target: str, key: str, data: Mapping[str, object]) -> tuple[str, ...]:
+    value = data.get(key, [])
+    assert isinstance(value, list), f"target {target}: {key} is not a list"
+    return tuple(str(each) for each in value)
 
 
 def components_of(names: Sequence[str]) -> tuple[str, ...]:
     """The components that a list of targets runs, in the order in which they start. Raises ConfigError."""
     chosen: set[str] = set()
     for name in names:
-        if name in _GROUPS:
-            raise ConfigError(
-                f"target (-target): the groups {', '.join(_GROUPS)} are not available yet; "
-                "use all, which runs everything in one process"
-            )
         target = targets().get(name)
         if target is None:
-            raise ConfigError(f'target (-target): "{name}" is not one of {", ".join(known_targets())}')
+            raise ConfigError(f'target (-target): "{name}" is not one of {", ".join(targets())}')
         chosen.update(target.components)
-    for component in sorted(chosen):
-        missing = [other for other in _BESIDE.get(component, ()) if other not in chosen]
-        if missing:
-            raise ConfigError(
-                f"target (-target): {component} needs {missing[0]} in the same process, because calls between "
-                f"processes are not available yet; use -target=all or -target={missing[0]},{component}"
-            )
     return tuple(name for name in NEEDS if name in chosen)
 
 
+def checked_components(config: Config) -> tuple[str, ...]:
+    """The components that the configuration asks for. Raises ConfigError for those that could not do their work."""
+    components = components_of(config.target)
+    stores = {key.partition(".")[0].replace("_", "-"): ring.kvstore for key, ring in rings(config).items()}
+    for component in components:
+        for ring in targets()[component].watches:
+            if stores[ring].store == "inmemory" and ring not in components:
+                raise ConfigError(
+                    f"target (-target): {component} needs the {ring} ring, which {ring.replace('-', '_')}.ring.kvstore."
+                    f"store (-{ring}.ring.store) keeps in the memory of one process; use memberlist, or -target={ring},"
+                    f"{','.join(config.target)}"
+                )
+    if config.ingester.ring.zone_awareness_enabled and "ingester" in components and not zone_of(config):
+        raise ConfigError(
+            "ingester.ring.instance_availability_zone (-ingester.ring.instance-availability-zone): an ingester needs a "
+            "zone while ingester.ring.zone_awareness_enabled (-ingester.ring.zone-awareness-enabled) is on"
+        )
+    return components
+
+
+def modules_of(config: Config, components: Sequence[str]) -> tuple[str, ...]:
+    """All modules of the process, in graph order."""
+    stores = [name for ring in rings(config).values() for name in stores_of(ring.kvstore)]
+    wanted = {*BASE, *components, GATE}
+    if "memberlist" in stores:
+        wanted.add(GOSSIP)
+    if set(stores) != {"inmemory"}:
+        wanted.add(RPC)
+    joined = {ring for component in components for ring in targets()[component].joins}
+    if not config.overrides_exporter.ring.enabled:
+        joined.discard("overrides-exporter")
+    wanted.update(lifecycler_module(ring) for ring in joined)
+    return tuple(name for name in NEEDS if name in wanted)
+
+
+def stores_of(kvstore: KvStoreConfig) -> tuple[str, ...]:
+    """The stores that a ring is in: one, or the two of `multi`."""
+    return (kvstore.multi.primary, kvstore.multi.secondary) if kvstore.store == "multi" else (kvstore.store,)
+
+
 def modules_text() -> str:
-    """What -modules prints: the targets, and which of them are part of `all`."""
+    """What -modules prints: the targets, which components a group has, and which are part of `all`."""
     part = set(targets()["all"].components)
-    lines = [f"{'* ' if name in part else '  '}{name:<14}{target.description}\n" for name, target in targets().items()]
+    lines = []
+    for name, target in targets().items():
+        parts = f" ({', '.join(target.components)})" if target.components != (name,) else ""
+        lines.append(f"{'* ' if name in part else '  '}{name:<20}{target.description}{parts}\n")
     return "".join(lines) + "\n* part of all\n"

@@ -13,19 +13,24 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import mimir_rw
 from mimir_rw.api.routes import SERVER
 from mimir_rw.api.server import HTTP_ALPN, ListenError, ServerSettings, bind_listener
+from mimir_rw.app.build.backend import Backend
 from mimir_rw.app.build.base import Base, server_settings
+from mimir_rw.app.build.cluster import Cluster
 from mimir_rw.app.build.pages import Pages
 from mimir_rw.app.build.read import Read
 from mimir_rw.app.build.write import Write
-from mimir_rw.app.modules import BASE, GATE, NEEDS, components_of
+from mimir_rw.app.identity import Machine
+from mimir_rw.app.modules import GATE, GOSSIP, NEEDS, RINGS, RPC, checked_components, modules_of, ring_module
 from mimir_rw.app.process import pid_file, settle_heap, settle_streams, tune
 from mimir_rw.app.welcome import first_screen
 from mimir_rw.config.errors import ConfigError
 from mimir_rw.config.tree import Config
+from mimir_rw.kit.host import host_name, interface_addresses
 from mimir_rw.kit.logging import Logger, get_logger
 from mimir_rw.kit.service import Service, ServiceFailed, ServiceSet, ServiceState
 from mimir_rw.kit.tasks import alongside
@@ -40,7 +45,7 @@ def run(config: Config) -> int:
     tune()
     log = get_logger(component="main")
     try:
-        components = components_of(config.target)
+        components = checked_components(config)
         settings = server_settings(config)
         tls = server_context(settings.tls, flags="server.http-tls", alpn=HTTP_ALPN) if settings.tls.enabled else None
         listener = bind_listener(settings)
@@ -129,19 +134,27 @@ class Process:
     def build(self) -> ServiceSet:
         """All services of this process, in graph order."""
         base = self._base
-        write = Write(base)
+        cluster = Cluster(base, Machine(host_name(), interface_addresses()))
+        write = Write(base, cluster)
         read = Read(base, write)
+        backend = Backend(base)
         builders: Mapping[str, Callable[[], Service]] = {
             "server": lambda: base.server,
             "event-loop-lag": base.event_loop_lag,
             "runtime-config": base.runtime_config,
+            GOSSIP: cluster.gossip,
+            RPC: lambda: cluster.router,
+            "rpc-pool": lambda: cluster.pool,
+            **{ring_module(ring): partial(cluster.ring, ring) for ring in RINGS},
+            "series-key": cluster.find_series_key,
             "ingester": write.ingester,
             "distributor": write.distributor,
-            "querier": read.querier,
+            "query-frontend": read.query_frontend,
+            "overrides-exporter": backend.overrides_exporter,
             GATE: lambda: base.gate,
         }
-        wanted = {*BASE, *base.components, GATE}
-        services = ServiceSet([builders[name]() for name in NEEDS if name in wanted], NEEDS)
+        modules = modules_of(base.config, base.components)
+        services = ServiceSet([builders[name]() for name in modules if name in builders], NEEDS)
         for service in services.services:
             service.on_change = _log_change
         pages = Pages(base)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mimir_rw.app.modules import components_of
+from mimir_rw.app.modules import checked_components
 from mimir_rw.config.errors import ConfigError
 from mimir_rw.config.load import load, read_bytes
 from mimir_rw.config.runtime_config import read_settings
@@ -30,7 +30,7 @@ def check(
     flags = [f"-config.file={file}", f"-config.expand-env={'true' if expand_env else 'false'}"]
     try:
         loaded = load(flags, environment=os.environ, read=read_bytes)
-        components_of(loaded.config.target)
+        checked_components(loaded.config)
         runtime = read_settings(loaded.config, read_bytes)
     except ConfigError as error:
         print(error, file=sys.stderr)

@@ -100,8 +100,9 @@ class ServerConfig:
     grpc_server_max_concurrent_streams: int = integer(
         1000,
         flag="server.grpc-max-concurrent-streams",
-        help="Calls answered at once on one connection; further ones wait. 0 means no limit.",
+        help="Calls on one connection at a time; further ones are refused.",
         category=ADVANCED,
+        low=1,
         departure=Departure("100", "every pair of processes shares one connection for all calls"),
     )
     rpc_protocol_max: int = integer(

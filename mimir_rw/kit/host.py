@@ -54,3 +54,10 @@ def choose_address(addresses: Sequence[InterfaceAddress], interfaces: Sequence[s
     outside = [each.address for each in usable if not known[each.address].is_loopback]
     private = [address for address in outside if known[address].is_private]
     return next(iter((*private, *outside, "::1" if ipv6 else "127.0.0.1")))
+
+
+def is_ip_address(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(text)
+        return True
+    return False

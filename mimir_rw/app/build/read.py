@@ -17,7 +17,7 @@ class Read:
         self._base = base
         self._write = write
 
-    def querier(self) -> Service:
+    def query_frontend(self) -> Service:
         base = self._base
         config = base.config.querier
         engine = Engine(
@@ -40,7 +40,7 @@ class Read:
             clock=base.clock,
             metrics=base.metrics,
         )
-        base.apis["querier"] = QueryApi(
+        base.apis["query-frontend"] = QueryApi(
             service=querier,
             parse_selector=parse_selector,
             format_query=lambda text: pretty(parse_expression(text, EVERYTHING)),

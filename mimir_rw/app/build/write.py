@@ -5,6 +5,7 @@ from __future__ import annotations
 from mimir_rw.api.ingester_pages import IngesterPages
 from mimir_rw.api.push import PushApi
 from mimir_rw.app.build.base import Base
+from mimir_rw.app.build.cluster import Cluster
 from mimir_rw.components.distributor.retry_after import RetryAfter
 from mimir_rw.components.distributor.service import DistributorService
 from mimir_rw.components.ingester.service import IngesterService
@@ -14,8 +15,9 @@ from mimir_rw.kv.series_key import KEY_BYTES
 
 
 class Write:
-    def __init__(self, base: Base) -> None:
+    def __init__(self, base: Base, cluster: Cluster) -> None:
         self._base = base
+        self._cluster = cluster
         self._series_key = secret_bytes(KEY_BYTES)
         self.local_ingester: IngesterService
 

@@ -136,8 +136,8 @@ class Membership:
     # What others may know.
 
     def count(self) -> int:
-        """Members that are alive or suspect, this one included."""
-        return sum(not member.gone for member in self.members.values())
+        """Members that are alive or suspect, this one included. From any thread."""
+        return sum(not member.gone for member in tuple(self.members.values()))
 
     def nodes(self) -> tuple[RemoteNode, ...]:
         """For a push/pull."""

@@ -76,6 +76,11 @@ class MemberlistService(Service):
         assert codec.id in self.store.codecs, f"codec {codec.id} is not registered"
         return MemberlistKV(codec, self)
 
+    @property
+    def joined(self) -> bool:
+        """Whether another member is known."""
+        return self.node is not None and self.node.members.count() > 1
+
     # Life.
 
     async def start_up(self) -> None:

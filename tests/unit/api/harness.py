@@ -243,7 +243,7 @@ def build_site(
             retry_after_s=lambda status, attempt: 6 * 2**attempt if status == 429 or status >= 500 else None,
             root=root,
         ),
-        "querier": QueryApi(
+        "query-frontend": QueryApi(
             service=queries,
             parse_selector=parse_selector,
             format_query=format_query,

@@ -54,7 +54,7 @@ def test_a_server_runs_with_the_configuration(tmp_path: Path, capsys: pytest.Cap
     [
         (["-targt=all"], "flag -targt is not known, the nearest known flag is -target"),
         (["-target=al"], 'target (-target): "al" is not one of all, '),
-        (["-target=read"], "target (-target): the groups read, write, backend are not available yet"),
+        (["-target=write", "-ingester.ring.zone-awareness-enabled"], "ingester.ring.instance_availability_zone (-ing"),
         (["-server.http-listen-port=-1"], 'flag -server.http-listen-port: "-1": must be at least 0'),
         (["-runtime-config.file=/nowhere/r.yaml"], "/nowhere/r.yaml: No such file or directory"),
         (["-config.file=/nowhere/m.yaml"], "/nowhere/m.yaml: No such file or directory"),
