@@ -17,7 +17,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport CONDA_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down status test test-tools bench lint fmt docs e2e fuzz clean
+.PHONY: help install up down status test test-tools bench lint fmt docs e2e fuzz sim clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -68,6 +68,11 @@ e2e: install test-tools ## the slow lanes: crashes, full disks, bombs
 
 fuzz: install ## mutate the input of every native decoder, ARGS='--runs N --seed S'
 	@scripts/fuzz $(ARGS)
+
+# A seed with its trace: make sim SEED=7 TRACE=seven.trace
+sim: install ## simulated clusters under faults, SEED=n or SEEDS=n [FIRST=n] [SCENARIO=name]
+	@$(BIN)/python -m mimir_rw.testing.seeds $(if $(SCENARIO),--scenario=$(SCENARIO)) $(if $(FIRST),--first=$(FIRST)) \
+		$(if $(SEED),--seed=$(SEED) $(if $(TRACE),--trace=$(TRACE)),--seeds=$(or $(SEEDS),10)) $(ARGS)
 
 bench: install test-tools ## our cost beside Prometheus and VictoriaMetrics, in one run
 	@$(BIN)/python -m tests.bench.run $(ARGS)

@@ -28,8 +28,8 @@ REPLACEMENTS = {
     "asyncio.ensure_future": "kit.tasks",
     "loop.create_task": "kit.tasks",
 }
-# `kit/` owns the real ones. Commands of `cli/` are programs of their own on a user's terminal.
-EXEMPT = ("mimir_rw/kit/", "mimir_rw/cli/")
+# `kit/` owns the real ones, `testing/` stands in for them. Commands of `cli/` are programs of their own on a terminal.
+EXEMPT = ("mimir_rw/kit/", "mimir_rw/cli/", "mimir_rw/testing/")
 
 
 def dotted(node: ast.expr) -> str:

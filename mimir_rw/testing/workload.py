@@ -1,0 +1,161 @@
+"""Clients of a simulated cluster: writers that push known samples, readers that hold every answer against the history.
+
+A write that fails at the gateway is a complaint, and is sent again until it is taken, as Prometheus does; so is a query
+that fails, or whose answer cannot be true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from mimir_rw.testing.clock import EPOCH_MS
+from mimir_rw.testing.gateway import Gateway, Reply
+from mimir_rw.testing.history import History, Points, Window
+from mimir_rw.testing.loop import SimLoop
+from mimir_rw.testing.samples import METRIC
+
+RETRY_S = 1.0
+WINDOW_MS_MAX = 240_000
+COUNTED_MS = 60_000
+
+
+class Workload:
+    def __init__(
+        self,
+        *,
+        loop: SimLoop,
+        rng: Random,
+        gateway: Gateway,
+        history: History,
+        writers: Sequence[str],
+        readers: Sequence[str],
+    ) -> None:
+        """writers, readers: hosts that take writes and queries."""
+        self.complaints: list[str] = []
+        self.writes = 0
+        self.reads = 0
+        self._loop = loop
+        self._rng = rng
+        self._gateway = gateway
+        self._history = history
+        self._plan = history.plan
+        self._writers = list(writers)
+        self._readers = list(readers)
+
+    # -- writes -----------------------------------------------------------------------------------------------------
+
+    async def write(self, share: int, shares: int, *, until_s: float) -> None:
+        """Push every shares-th series, at each tick all samples that are due, until that time of the loop."""
+        sent_ticks = 0
+        while self._loop.time() < until_s:
+            tick = int((self._now_ms() - self._plan.start_ms) // self._plan.interval_ms)
+            if tick >= sent_ticks:
+                await self._push(share, shares, range(sent_ticks, tick + 1))
+                sent_ticks = tick + 1
+            next_ms = self._plan.start_ms + sent_ticks * self._plan.interval_ms
+            await asyncio.sleep(max(0.0, (next_ms - self._now_ms()) / 1000) + 0.2 * self._rng.random())
+
+    async def _push(self, share: int, shares: int, ticks: range) -> None:
+        plan = self._plan
+        rows = []
+        for series in range(share, plan.series_at(ticks[-1]), shares):
+            sequences = [tick - plan.born(series) for tick in ticks if tick >= plan.born(series)]
+            rows.append((series, sequences))
+            for sequence in sequences:
+                self._history.sent(series, sequence, self._loop.time())
+        body = plan.body(rows)
+        while (reply := await self._gateway.ask(self._writers, "push", plan.tenant, body)).status != 200:
+            self._complain("write", reply)
+            await asyncio.sleep(RETRY_S)
+        self.writes += 1
+        for series, sequences in rows:
+            for sequence in sequences:
+                self._history.acknowledged(series, sequence, self._loop.time())
+
+    # -- reads ------------------------------------------------------------------------------------------------------
+
+    async def read(self, *, every_s: float, until_s: float) -> None:
+        """Ask questions of all kinds, again and again."""
+        while self._loop.time() < until_s:
+            await asyncio.sleep(every_s * (0.5 + self._rng.random()))
+            await self._rng.choice((self._read_points, self._read_points, self._count, self._read_names))()
+
+    async def _read_points(self) -> None:
+        series = self._history.series
+        if series:
+            asked = sorted(self._rng.sample(series, self._rng.randint(1, min(6, len(series)))))
+            await self.read_points(asked, end_ms=self._moment(), window_ms=self._rng.randint(1_000, WINDOW_MS_MAX))
+
+    async def read_points(
+        self, asked: Sequence[int], *, end_ms: int, window_ms: int, readers: Sequence[str] = ()
+    ) -> None:
+        """Ask for the samples of these series, and complain about what is wrong with the answer."""
+        text = f'{METRIC}{{series=~"{"|".join(map(str, asked))}"}}[{window_ms}ms]'
+        answer, window = await self._ask(text, end_ms, window_ms, readers)
+        if answer is None:
+            return
+        points = {int(row["metric"]["series"]): _points(row["values"]) for row in answer}
+        if len(points) != len(answer):
+            self.complaints.append(f"{text} at {end_ms}: a series is there twice")
+        for complaint in self._history.complaints(points, window, asked):
+            self.complaints.append(f"{text} at {end_ms}, asked at {window.begun_s:.3f}: {complaint}")
+
+    async def _count(self) -> None:
+        end_ms = self._moment()
+        text = f"sum(count_over_time({METRIC}[{COUNTED_MS}ms]))"
+        answer, window = await self._ask(text, end_ms, COUNTED_MS)
+        if answer is not None:
+            count = float(answer[0]["value"][1]) if answer else 0.0
+            complaint = self._history.count_complaint(count, window, self._history.series)
+            if complaint is not None:
+                self.complaints.append(f"{text} at {end_ms}, asked at {window.begun_s:.3f}: {complaint}")
+
+    async def _read_names(self) -> None:
+        """Values of the label `series`: heads know names for longer than any window, so more than asked for is fine."""
+        end_ms, begun_s = self._now_ms(), self._loop.time()
+        start_ms = end_ms - self._rng.randint(1_000, WINDOW_MS_MAX)
+        reply = await self._gateway.ask(
+            self._readers, "label_values", self._plan.tenant, "series", start_ms, end_ms
+        )  # fmt: skip
+        self.reads += 1
+        if reply.status != 200:
+            self._complain("label values", reply)
+            return
+        window = Window(start_ms, end_ms, begun_s, self._loop.time())
+        there = {int(value) for value in reply.answer}
+        known = self._history.series
+        missing = [n for n in known if n not in there and self._history.must_have(n, window)]
+        if missing or not there <= set(known):
+            self.complaints.append(f"label values at {end_ms} lack {missing}, invent {sorted(there - set(known))}")
+
+    async def _ask(
+        self, text: str, end_ms: int, window_ms: int, readers: Sequence[str] = ()
+    ) -> tuple[list[Any] | None, Window]:
+        begun_s = self._loop.time()
+        reply = await self._gateway.ask(readers or self._readers, "query", self._plan.tenant, text, end_ms)
+        self.reads += 1
+        window = Window(end_ms - window_ms, end_ms, begun_s, self._loop.time())
+        if reply.status != 200:
+            self._complain(f"query {text}", reply)
+            return None, window
+        result: list[Any] = json.loads(reply.answer)["data"]["result"]
+        return result, window
+
+    def _complain(self, what: str, reply: Reply) -> None:
+        self.complaints.append(f"{what} failed at {self._loop.time():.3f}: {'; '.join(reply.tries)}")
+
+    def _moment(self) -> int:
+        """Mostly now, sometimes some time ago."""
+        ago_ms = 0 if self._rng.random() < 0.6 else self._rng.randint(0, 300_000)
+        return max(self._plan.start_ms, self._now_ms() - ago_ms)
+
+    def _now_ms(self) -> int:
+        return EPOCH_MS + int(self._loop.time() * 1000)
+
+
+def _points(values: Sequence[tuple[float, str]]) -> Points:
+    return [(round(time_s * 1000), float(value)) for time_s, value in values]
