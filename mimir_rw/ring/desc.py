@@ -124,7 +124,9 @@ def merge(
 
 
 def tombstone(instance: InstanceDesc, now_s: int) -> InstanceDesc:
-    return dataclasses.replace(instance, state=InstanceState.LEFT, tokens=(), timestamp_s=now_s)
+    """Not older than the entry: one with a clock that runs ahead could otherwise never leave."""
+    at = max(now_s, instance.timestamp_s)
+    return dataclasses.replace(instance, state=InstanceState.LEFT, tokens=(), timestamp_s=at)
 
 
 def without_tombstones(value: RingDesc, before_s: int | None) -> RingDesc:

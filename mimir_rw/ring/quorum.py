@@ -41,13 +41,15 @@ class BatchOutcome(Generic[R]):
 
 @dataclass(slots=True)
 class _Counts:
-    """Answers for a number of sets or rows; `last` numbers the latest cause of a refusal or failure, -1: none."""
+    """Answers for a number of sets or rows. `last` numbers the latest cause of a refusal or failure, `last_refusal`
+    that of a refusal; -1: none."""
 
     stored: NDArray[np.int32]
     refused: NDArray[np.int32]
     failed: NDArray[np.int32]
     awaited: NDArray[np.int32]
     last: NDArray[np.int32]
+    last_refusal: NDArray[np.int32]
     max_errors: NDArray[np.int32]
     needed: NDArray[np.int32]
 
@@ -59,6 +61,7 @@ class _Counts:
             failed=self.failed[sets],
             awaited=self.awaited[sets],
             last=np.maximum(self.last[sets], last),
+            last_refusal=np.maximum(self.last_refusal[sets], last),
             max_errors=self.max_errors[sets],
             needed=self.needed[sets],
         )
@@ -85,6 +88,7 @@ class BatchTracker(Generic[R]):
             failed=zeros.copy(),
             awaited=columns.sizes.copy(),
             last=zeros - 1,
+            last_refusal=zeros - 1,
             max_errors=columns.max_errors,
             needed=columns.sizes - columns.max_errors,
         )
@@ -109,9 +113,12 @@ class BatchTracker(Generic[R]):
         """The instance has stored nothing, or nobody knows."""
         held = self._hold(id)
         self._sets.last[held] = len(self._causes)
+        if error.client_fault:
+            self._sets.last_refusal[held] = len(self._causes)
+            self._sets.refused += held
+        else:
+            self._sets.failed += held
         self._causes.append(error)
-        counts = self._sets.refused if error.client_fault else self._sets.failed
-        counts += held
         return self._decide()
 
     def _hold(self, id: str) -> NDArray[np.bool_]:
@@ -160,9 +167,9 @@ class BatchTracker(Generic[R]):
         if not sets.refused.any() and not any(verdict.refused.any() for verdict in rows):
             return ()
         set_of_row = self._placement.set_of_row
-        cause = np.where(sets.refused, self._sets.last, -1)[set_of_row]
+        cause = np.where(sets.refused, self._sets.last_refusal, -1)[set_of_row]
         for verdict in rows:
-            cause[single] = np.where(verdict.refused, verdict.counts.last, -1)
+            cause[single] = np.where(verdict.refused, verdict.counts.last_refusal, -1)
         grouped = [(int(number), np.flatnonzero(cause == number)) for number in np.unique(cause) if number >= 0]
         return tuple(Refused(rows.astype(np.uint32), self._causes[number]) for number, rows in grouped)
 
@@ -203,7 +210,7 @@ class ReadTracker:
     Only complete groups count. Done when enough are complete; failed when more have failed than may.
     """
 
-    def __init__(self, replicas: ReplicationSet, *, minimise: bool, prefer: str = "", rng: Rng) -> None:
+    def __init__(self, replicas: ReplicationSet, *, minimise: bool, rng: Rng, prefer: str = "") -> None:
         """minimise: ask only as many groups as are needed at first. prefer: a zone to ask first, the caller's own; the
         others come in random order."""
         self._groups: dict[str, dict[str, InstanceDesc]] = {}
@@ -249,6 +256,7 @@ class ReadTracker:
     def failed(self, id: str, error: MimirError) -> tuple[InstanceDesc, ...]:
         """Whom to ask in its group's place; `error` is set when that does not help."""
         name = self._group_of[id]
+        self._unanswered[name].discard(id)
         if name in self._failed or self.done:
             return ()
         self._failed.append(name)
