@@ -128,7 +128,8 @@ class Membership:
         self.members[self.name] = me
         self._announce(me)
         spread = self._rng.random()
-        self._push_pull_at = now + self._settings.push_pull_interval_s * (1 + spread)
+        if self._settings.push_pull_interval_s > 0:
+            self._push_pull_at = now + self._settings.push_pull_interval_s * (1 + spread)
         self._prober.start(now + self._settings.probe_interval_s * spread)
         self._sweep_at = now + self._settings.gossip_to_dead_s
         return [MemberChanged(None, me, "it is this process")]
@@ -148,7 +149,14 @@ class Membership:
 
     def leave_is_told(self) -> bool:
         """Whether the news of our leaving have been sent as often as they are to be, or nobody is there to hear."""
-        return not self._changes.holds(self.name) or not self._others(self._hears_gossip(math.inf))
+        return not self._changes.holds(self.name) or not self._anyone_hears()
+
+    def local_is_told(self) -> bool:
+        """Likewise of the store's own changes."""
+        return not self.local or not self._anyone_hears()
+
+    def _anyone_hears(self) -> bool:
+        return any(not member.gone for member in self._others())
 
     # Time.
 

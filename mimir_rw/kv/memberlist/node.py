@@ -138,8 +138,7 @@ class GossipNode:
     async def stop(self, *, leave_timeout_s: float, local_timeout_s: float) -> None:
         """Send what is still to be sent, tell the others that we go, and close."""
         if self._running:
-            others = self.members.count() > 1
-            if others and not await self._until(lambda: not len(self.members.local), local_timeout_s):
+            if not await self._until(self.members.local_is_told, local_timeout_s):
                 _log.warning("not all own changes were sent before leaving", waiting=len(self.members.local))
             self._carry_out(self.members.leave(self._now()))
             if not await self._until(self.members.leave_is_told, leave_timeout_s):

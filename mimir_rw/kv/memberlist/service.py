@@ -68,6 +68,7 @@ class MemberlistService(Service):
         self._tls = tls
         self._hostname = hostname or socket.gethostname()
         self._home: LoopHome = CallersLoop() if inline else EventLoopThread(name="memberlist")
+        self._joined = False
         self._watchers: dict[str, dict[_Watcher, None]] = {}
         register(metrics, self)
 
@@ -78,8 +79,8 @@ class MemberlistService(Service):
 
     @property
     def joined(self) -> bool:
-        """Whether another member is known."""
-        return self.node is not None and self.node.members.count() > 1
+        """Whether another member is known or was."""
+        return self._joined or (self.node is not None and self.node.members.count() > 1)
 
     # Life.
 
@@ -146,17 +147,18 @@ class MemberlistService(Service):
     async def _keep_joined(self) -> None:
         settings = self.settings
         backoff = settings.min_join_backoff_s
-        for attempt in range(max(1, settings.max_join_retries)):
-            joined, failure = await self._home.run(self._join(len(settings.join_members) or 1))
+        attempts = 0
+        while True:
+            joined, failure = await self._home.run(self._join(len(settings.join_members)))
             if joined:
                 break
-            if attempt + 1 < settings.max_join_retries:
-                await asyncio.sleep(backoff * (0.5 + 0.5 * self._rng.random()))
-                backoff = min(backoff * 2, settings.max_join_backoff_s)
-        else:
-            if settings.abort_if_join_fails and failure:
-                raise Unavailable(f"no member could be joined: {failure}")
-            _log.warning("no member could be joined", err=failure or "none was found")
+            attempts += 1
+            if attempts == settings.max_join_retries and failure:
+                if settings.abort_if_join_fails:
+                    raise Unavailable(f"no member could be joined: {failure}")
+                _log.warning("no member could be joined; it is tried on", err=failure)
+            await asyncio.sleep(backoff * (0.5 + 0.5 * self._rng.random()))
+            backoff = min(backoff * 2, settings.max_join_backoff_s)
         while settings.rejoin_interval_s > 0:
             await asyncio.sleep(settings.rejoin_interval_s)
             joined, failure = await self._home.run(self._join(settings.fast_join_members_max))
@@ -165,7 +167,9 @@ class MemberlistService(Service):
 
     async def _join(self, enough: int) -> tuple[int, str]:
         assert self.node is not None
-        return await self.node.join(await self.node.resolve_seeds(), enough=enough)
+        found = await self.node.join(await self.node.resolve_seeds(), enough=enough)
+        self._joined = self._joined or found[0] > 0
+        return found
 
     # Facades.
 

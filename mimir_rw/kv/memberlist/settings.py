@@ -50,6 +50,7 @@ class MemberlistSettings:
     gossip_nodes: int = 3
     gossip_to_dead_s: float = 30.0
     push_pull_interval_s: float = 30.0
+    """0: never but when joining."""
     dead_node_reclaim_s: float = 0.0
     """0: a dead node's name is never taken over from another address."""
     probe_interval_s: float = 5.0
