@@ -89,7 +89,7 @@ class ClientConnection(Connection):
             if frame.kind != Kind.HELLO_ACK:
                 raise FramingError("the first frame is not a greeting of this protocol")
             self.established(accept(self.identity, decode_header(HELLO_ACK, frame.header)))
-        except (FramingError, Conflict) as error:
+        except Conflict as error:
             self._traffic.handshake_failed(refusal_reason(error))
             self.abort(str(error))
             return

@@ -118,6 +118,8 @@ class Connection(asyncio.Protocol):
                 if self.closed:
                     return
         except FramingError as error:
+            if self.agreement is None:
+                self._traffic.handshake_failed("malformed")
             self._log.warning("connection broken off", peer=self.peer_name, reason=str(error))
             self.abort(str(error))
         except MimirError as error:
@@ -257,16 +259,17 @@ class Connection(asyncio.Protocol):
         self.abort(f"no greeting within {self.settings.connect_timeout_s:g} s")
 
     def _look(self) -> None:
-        keepalive = self.settings.keepalive
-        verdict = self._keepalive.look(self._loop.time(), busy=self.busy)
+        now_s = self._loop.time()
+        verdict = self._keepalive.look(now_s, busy=self.busy)
         if verdict is Verdict.DEAD:
             self.silent = True
+            self._log.warning("connection given up: no sign of life", peer=self.peer_name)
             self._traffic.silent_peers.inc()
-            self.abort(f"no sign of life within {keepalive.health_timeout_s:g} s")
+            self.abort(f"no sign of life for {self._keepalive.silent_s(now_s):.1f} s")
             return
         if verdict is Verdict.PING:
             self.send_control(Kind.PING, 0)
-        self._tick = self._loop.call_later(keepalive.tick_s, self._look)
+        self._tick = self._loop.call_later(self.settings.keepalive.tick_s, self._look)
 
 
 def message_header(header: Mapping[str, Any]) -> bytes:

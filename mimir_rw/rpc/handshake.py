@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mimir_rw.model.errors import BadRequest, Conflict
+from mimir_rw.model.errors import BadRequest, Conflict, MimirError
 from mimir_rw.rpc.codec import Hello, HelloAck
 
 MAGIC = "mimir-rw rpc"
@@ -79,7 +79,7 @@ def accept(own: Identity, ack: HelloAck) -> Agreement:
     return Agreement(ack.protocol, ack.instance, ack.epoch, ack.payload_bytes_max, ack.software)
 
 
-def refusal_reason(error: Exception) -> str:
+def refusal_reason(error: MimirError) -> str:
     """Value of the metric's label."""
     return "incompatible" if isinstance(error, Conflict) else "malformed"
 

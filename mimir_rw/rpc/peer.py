@@ -98,7 +98,7 @@ class ReconnectingPeer:
     @property
     def healthy(self) -> bool:
         """See `RpcPeer`."""
-        return self._failure is None
+        return self._failure is None and (self._connection is None or not self._connection.ended.done())
 
     @property
     def protocol(self) -> int:

@@ -241,9 +241,6 @@ class ServerConnection(Connection):
                 raise FramingError("the first frame is not a greeting of this protocol")
             theirs = decode_header(HELLO, frame.header)
             ack, agreement = answer(self.identity, self.settings.bounds.payload_bytes_max, theirs)
-        except FramingError:
-            self._traffic.handshake_failed("malformed")
-            raise
         except MimirError as error:
             self._traffic.handshake_failed(refusal_reason(error))
             raise
