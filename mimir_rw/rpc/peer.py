@@ -137,6 +137,8 @@ class ReconnectingPeer:
         protocol_min: int = 1,
     ) -> Message:
         """See `RpcPeer`."""
+        if timeout_s <= 0:
+            raise Unavailable(f"no time is left for {method} on {self._address}")
         connection = self._connection
         if connection is None:
             connection, timeout_s = await self._connected(timeout_s)

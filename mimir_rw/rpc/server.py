@@ -92,7 +92,10 @@ class RpcServer(Service):
 
     async def start_up(self) -> None:
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._accept, self._host or None, self._port, ssl=self._tls)
+        patience_s = self.settings.connection.connect_timeout_s if self._tls is not None else None
+        self._listener = await loop.create_server(
+            self._accept, self._host or None, self._port, ssl=self._tls, ssl_handshake_timeout=patience_s
+        )
 
     async def shut_down(self) -> None:
         """Refuse new calls, wait for those going on, close."""
@@ -143,6 +146,14 @@ class RpcServer(Service):
         if self.draining and not self.inflight:
             self._idle.set()
 
+    def arrived(self, connection: ServerConnection) -> bool:
+        """Whether one more connection is taken."""
+        if len(self._connections) >= self.settings.connections_max:
+            self._log.warning("connection refused: too many are open", connections=len(self._connections))
+            return False
+        self._connections[connection] = None
+        return True
+
     def gone(self, connection: ServerConnection) -> None:
         self._connections.pop(connection, None)
 
@@ -151,12 +162,7 @@ class RpcServer(Service):
         assert method not in self._streams, f"{method} is answered twice"
 
     def _accept(self) -> ServerConnection:
-        connection = ServerConnection(server=self, metrics=self._metrics)
-        if len(self._connections) >= self.settings.connections_max:
-            self._log.warning("connection refused: too many are open", connections=len(self._connections))
-            connection.unwanted = True
-        self._connections[connection] = None
-        return connection
+        return ServerConnection(server=self, metrics=self._metrics)
 
 
 class _Running:
@@ -194,7 +200,6 @@ class _Running:
 class ServerConnection(Connection):
     def __init__(self, *, server: RpcServer, metrics: RpcMetrics) -> None:
         super().__init__(identity=server.identity, settings=server.settings.connection, traffic=metrics.server)
-        self.unwanted = False
         self._server = server
         self._running: dict[int, _Running] = {}
         self._address = "an unknown address"
@@ -214,7 +219,8 @@ class ServerConnection(Connection):
         name = transport.get_extra_info("peername")
         if isinstance(name, tuple):
             self._address = f"{name[0]}:{name[1]}"
-        if self.unwanted:
+        if not self._server.arrived(self):
+            self._traffic.handshake_failed("refused")
             self.abort("too many connections are open")
 
     def on_frame(self, frame: Frame) -> None:

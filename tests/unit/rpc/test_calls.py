@@ -286,6 +286,24 @@ async def test_calls_that_outlast_the_stop_are_cancelled(component: Component) -
         assert await component.ends.get() == "cancelled"
 
 
+async def test_connections_over_the_bound_are_refused(component: Component) -> None:
+    ends = Ends()
+    ends.server_settings = replace(ends.server_settings, connections_max=1)
+    async with ends.server(component.register) as server, ends.pool() as first, ends.pool() as second:
+        await first.peer(f"127.0.0.1:{server.port}").connect()
+        with pytest.raises(Unavailable, match="lost"):
+            await second.peer(f"127.0.0.1:{server.port}").connect()
+        await first.peer(f"127.0.0.1:{server.port}").call("test.echo", Message(), timeout_s=5)
+
+
+async def test_a_call_without_time_is_not_made(component: Component) -> None:
+    ends = Ends()
+    async with ends.server(component.register) as server, ends.pool() as pool:
+        with pytest.raises(Unavailable, match="no time is left"):
+            await pool.peer(f"127.0.0.1:{server.port}").call("test.echo", Message(), timeout_s=0)
+        assert component.contexts == []
+
+
 async def test_a_protocol_too_old_for_the_message_sends_nothing(component: Component) -> None:
     ends = Ends()
     old = replace(SERVER_ID, protocol_max=1)
