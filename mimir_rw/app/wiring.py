@@ -9,28 +9,26 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
-import ssl
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 
 import mimir_rw
+from mimir_rw.api.application import Application
 from mimir_rw.api.routes import SERVER
-from mimir_rw.api.server import HTTP_ALPN, ListenError, ServerSettings, bind_listener
+from mimir_rw.api.server import HTTP_ALPN, HttpServer, ListenError, bind_listener
 from mimir_rw.app.build.backend import Backend
 from mimir_rw.app.build.base import Base, server_settings
 from mimir_rw.app.build.cluster import Cluster
 from mimir_rw.app.build.pages import Pages
 from mimir_rw.app.build.read import Read
+from mimir_rw.app.build.world import World, real_world
 from mimir_rw.app.build.write import Write
-from mimir_rw.app.identity import Machine
 from mimir_rw.app.modules import GATE, GOSSIP, NEEDS, RINGS, RPC, checked_components, modules_of, ring_module
 from mimir_rw.app.process import pid_file, settle_heap, settle_streams, tune
 from mimir_rw.app.welcome import first_screen
 from mimir_rw.config.errors import ConfigError
 from mimir_rw.config.tree import Config
-from mimir_rw.kit.host import host_name, interface_addresses
 from mimir_rw.kit.logging import Logger, get_logger
 from mimir_rw.kit.service import Service, ServiceFailed, ServiceSet, ServiceState
 from mimir_rw.kit.tasks import alongside
@@ -50,7 +48,8 @@ def run(config: Config) -> int:
         tls = server_context(settings.tls, flags="server.http-tls", alpn=HTTP_ALPN) if settings.tls.enabled else None
         listener = bind_listener(settings)
         with pid_file(config.server.pid_file, os.getpid()):
-            return asyncio.run(_live(config, components, settings, listener, tls, log))
+            server = HttpServer(listener=listener, settings=settings, tls=tls, log=get_logger(component="server"))
+            return asyncio.run(_live(config, components, server, log))
     except (ConfigError, ListenError, TlsError) as error:
         sys.stderr.write(f"mimir-rw: {error}\n")
     except OSError as error:
@@ -60,21 +59,15 @@ def run(config: Config) -> int:
     return 1
 
 
-async def _live(
-    config: Config,
-    components: tuple[str, ...],
-    settings: ServerSettings,
-    listener: socket.socket,
-    tls: ssl.SSLContext | None,
-    log: Logger,
-) -> int:
-    process = Process(config=config, components=components, settings=settings, listener=listener, tls=tls)
-    services = process.build()
+async def _live(config: Config, components: tuple[str, ...], server: HttpServer, log: Logger) -> int:
+    process = Process(config=config, components=components, world=real_world(), server=server)
+    services = process.services()
+    server.serve(process.application(services))
     settle_heap()
     _stop_on_signals(services, config.server.pid_file, log)
     log.info("starting mimir-rw", version=mimir_rw.__version__, target=",".join(config.target), pid=os.getpid())
     try:
-        async with alongside(_welcome(services, config, process.port, log)):
+        async with alongside(_welcome(services, config, server.port, log)):
             await services.run()
     except ServiceFailed as error:
         log.error("stopped because a module failed", module=error.service, err=str(error.__cause__))
@@ -113,33 +106,37 @@ def _stop_on_signals(services: ServiceSet, pid_path: str, log: Logger) -> None:
 
 
 class Process:
-    """The parts of one process. `build` makes them; each builder finds what it needs made before it."""
+    """The parts of one process."""
 
-    def __init__(
-        self,
-        *,
-        config: Config,
-        components: tuple[str, ...],
-        settings: ServerSettings,
-        listener: socket.socket,
-        tls: ssl.SSLContext | None,
-    ) -> None:
-        self._base = Base(config=config, components=components, settings=settings, listener=listener, tls=tls)
+    def __init__(self, *, config: Config, components: tuple[str, ...], world: World, server: Service) -> None:
+        """server: what takes requests from outside; it starts first and stops last."""
+        self._server = server
+        self.base = Base(config=config, components=components, world=world)
+        self.cluster = Cluster(self.base)
+        self.write = Write(self.base, self.cluster)
+        self.read = Read(self.base, self.write)
+        self.backend = Backend(self.base)
 
-    @property
-    def port(self) -> int:
-        """Where HTTP is served."""
-        return self._base.server.port
+    def services(self) -> ServiceSet:
+        """All services, made in graph order: each builder finds what it needs made before it."""
+        builders = self._builders()
+        modules = modules_of(self.base.config, self.base.components)
+        services = ServiceSet([builders[name]() for name in modules if name in builders], NEEDS)
+        for service in services.services:
+            service.on_change = _log_change
+        return services
 
-    def build(self) -> ServiceSet:
-        """All services of this process, in graph order."""
-        base = self._base
-        cluster = Cluster(base, Machine(host_name(), interface_addresses()))
-        write = Write(base, cluster)
-        read = Read(base, write)
-        backend = Backend(base)
-        builders: Mapping[str, Callable[[], Service]] = {
-            "server": lambda: base.server,
+    def application(self, services: ServiceSet) -> Application:
+        """What the HTTP server serves."""
+        pages = Pages(self.base)
+        self.base.apis[SERVER] = pages.admin(services)
+        pages.describe_build()
+        return pages.application()
+
+    def _builders(self) -> Mapping[str, Callable[[], Service]]:
+        base, cluster, write = self.base, self.cluster, self.write
+        return {
+            "server": lambda: self._server,
             "event-loop-lag": base.event_loop_lag,
             "runtime-config": base.runtime_config,
             GOSSIP: cluster.gossip,
@@ -149,19 +146,10 @@ class Process:
             "series-key": cluster.find_series_key,
             "ingester": write.ingester,
             "distributor": write.distributor,
-            "query-frontend": read.query_frontend,
-            "overrides-exporter": backend.overrides_exporter,
+            "query-frontend": self.read.query_frontend,
+            "overrides-exporter": self.backend.overrides_exporter,
             GATE: lambda: base.gate,
         }
-        modules = modules_of(base.config, base.components)
-        services = ServiceSet([builders[name]() for name in modules if name in builders], NEEDS)
-        for service in services.services:
-            service.on_change = _log_change
-        pages = Pages(base)
-        base.apis[SERVER] = pages.admin(services)
-        base.server.serve(pages.application())
-        pages.describe_build()
-        return services
 
 
 def _log_change(service: Service) -> None:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
-
 from mimir_rw.api.routes import Prefixes
-from mimir_rw.api.server import HttpServer, ServerSettings
+from mimir_rw.api.server import ServerSettings
 from mimir_rw.api.traffic import TrafficGate
+from mimir_rw.app.build.world import World
 from mimir_rw.config.limits import Limits
 from mimir_rw.config.load import read_bytes
 from mimir_rw.config.process import ServerTlsConfig
 from mimir_rw.config.runtime_config import RuntimeConfig
 from mimir_rw.config.tree import Config
-from mimir_rw.kit.clock import SystemClock
-from mimir_rw.kit.logging import get_logger
 from mimir_rw.kit.loop_lag import LoopLag
 from mimir_rw.kit.metrics import Counter, Family, Metrics
-from mimir_rw.kit.offload import ThreadOffload
-from mimir_rw.kit.rng import system_rng
 from mimir_rw.kit.service import Service
 from mimir_rw.kit.tls import TlsSettings
 
@@ -26,22 +20,15 @@ from mimir_rw.kit.tls import TlsSettings
 class Base:
     """Collaborators and services of every process. `runtime` is there once `runtime_config` has been built."""
 
-    def __init__(
-        self,
-        *,
-        config: Config,
-        components: tuple[str, ...],
-        settings: ServerSettings,
-        listener: socket.socket,
-        tls: ssl.SSLContext | None,
-    ) -> None:
+    def __init__(self, *, config: Config, components: tuple[str, ...], world: World) -> None:
         self.config = config
         self.components = components
-        self.clock = SystemClock()
-        self.rng = system_rng()
+        self.world = world
+        self.clock = world.clock
+        self.rng = world.rng
+        self.offload = world.offload
         self.metrics = Metrics()
         self.metrics.watch_process()
-        self.offload = ThreadOffload(name="native")
         self.limits = Limits(defaults=config.limits)
         self.prefixes = Prefixes(
             root=config.server.http_path_prefix.rstrip("/"), prometheus=config.api.prometheus_http_prefix.rstrip("/")
@@ -49,7 +36,6 @@ class Base:
         self.gate = TrafficGate(
             delay_s=config.shutdown_delay / 1000, graceful_s=config.server.graceful_shutdown_timeout / 1000
         )
-        self.server = HttpServer(listener=listener, settings=settings, tls=tls, log=get_logger(component="server"))
         self.discarded_samples: Family[Counter] = self.metrics.counters(
             "cortex_discarded_samples_total", "Samples that were discarded.", ("reason", "user")
         )

@@ -7,12 +7,11 @@ from typing import TypeVar
 
 import mimir_rw
 from mimir_rw.app.build.base import Base, tls_settings
-from mimir_rw.app.identity import Machine, RingIdentity, process_address, process_id, ring_identity
+from mimir_rw.app.identity import RingIdentity, process_address, process_id, ring_identity
 from mimir_rw.config.consistency import rings
 from mimir_rw.config.errors import ConfigError
 from mimir_rw.config.kvstore import ClientTlsConfig, KvStoreConfig
 from mimir_rw.kit.host import is_ip_address
-from mimir_rw.kit.rng import secret_bytes
 from mimir_rw.kit.service import Service
 from mimir_rw.kit.tls import ClientTlsSettings, TlsSettings, client_context, server_context
 from mimir_rw.kv.contract import KV, Codec
@@ -51,9 +50,9 @@ class Cluster:
     """`rings` has every ring once its module has been built; `router` takes handlers whether or not a port is bound,
     which it is not in a process that is alone."""
 
-    def __init__(self, base: Base, machine: Machine) -> None:
+    def __init__(self, base: Base) -> None:
         self._base = base
-        self._machine = machine
+        self._machine = machine = base.world.machine
         config = base.config
         self._ring_configs = {key.partition(".")[0].replace("_", "-"): ring for key, ring in rings(config).items()}
         self._memory = MemoryStore()
@@ -64,7 +63,7 @@ class Cluster:
         identity = Identity(
             cluster=config.memberlist.cluster_label,
             instance=process_id(config, machine),
-            epoch=secret_bytes(_EPOCH_BYTES).hex(),
+            epoch=base.world.secret(_EPOCH_BYTES).hex(),
             software=mimir_rw.__version__,
             protocol_max=config.server.rpc_protocol_max,
             check_cluster=not config.memberlist.cluster_label_verification_disabled,
@@ -112,6 +111,7 @@ class Cluster:
             metrics=base.metrics,
             tls=tls,
             hostname=process_id(base.config, self._machine),
+            inline=base.world.one_loop,
         )
         return self.memberlist
 
@@ -142,7 +142,7 @@ class Cluster:
         self.series_key = SeriesKeyService(
             kv=self._kv(self._ring_configs["ingester"].kvstore, SeriesKeyCodec()),
             clock=base.clock,
-            secret=secret_bytes,
+            secret=base.world.secret,
             joined=self._joined,
             join_wait_s=_JOIN_WAIT_S,
         )

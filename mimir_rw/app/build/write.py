@@ -9,7 +9,6 @@ from mimir_rw.app.build.cluster import Cluster
 from mimir_rw.components.distributor.retry_after import RetryAfter
 from mimir_rw.components.distributor.service import DistributorService
 from mimir_rw.components.ingester.service import IngesterService
-from mimir_rw.kit.rng import secret_bytes
 from mimir_rw.kit.service import Service
 from mimir_rw.kv.series_key import KEY_BYTES
 
@@ -18,7 +17,7 @@ class Write:
     def __init__(self, base: Base, cluster: Cluster) -> None:
         self._base = base
         self._cluster = cluster
-        self._series_key = secret_bytes(KEY_BYTES)
+        self._series_key = base.world.secret(KEY_BYTES)
         self.local_ingester: IngesterService
 
     def ingester(self) -> Service:

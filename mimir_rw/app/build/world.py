@@ -1,0 +1,34 @@
+"""What a process has from outside itself: time, chance, threads, secrets, the machine it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mimir_rw.app.identity import Machine
+from mimir_rw.kit.clock import Clock, SystemClock
+from mimir_rw.kit.host import host_name, interface_addresses
+from mimir_rw.kit.offload import Offload, ThreadOffload
+from mimir_rw.kit.rng import Rng, secret_bytes, system_rng
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """secret: so many unguessable bytes. one_loop: gossip lives on the main loop, where nothing else can hold it up."""
+
+    clock: Clock
+    rng: Rng
+    offload: Offload
+    secret: Callable[[int], bytes]
+    machine: Machine
+    one_loop: bool = False
+
+
+def real_world() -> World:
+    return World(
+        clock=SystemClock(),
+        rng=system_rng(),
+        offload=ThreadOffload(name="native"),
+        secret=secret_bytes,
+        machine=Machine(host_name(), interface_addresses()),
+    )
