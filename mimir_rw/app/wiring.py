@@ -24,7 +24,17 @@ from mimir_rw.app.build.pages import Pages
 from mimir_rw.app.build.read import Read
 from mimir_rw.app.build.world import World, real_world
 from mimir_rw.app.build.write import Write
-from mimir_rw.app.modules import GATE, GOSSIP, NEEDS, RINGS, RPC, checked_components, modules_of, ring_module
+from mimir_rw.app.modules import (
+    GATE,
+    GOSSIP,
+    NEEDS,
+    RINGS,
+    RPC,
+    checked_components,
+    lifecycler_module,
+    modules_of,
+    ring_module,
+)
 from mimir_rw.app.process import pid_file, settle_heap, settle_streams, tune
 from mimir_rw.app.welcome import first_screen
 from mimir_rw.config.errors import ConfigError
@@ -115,7 +125,7 @@ class Process:
         self.cluster = Cluster(self.base)
         self.write = Write(self.base, self.cluster)
         self.read = Read(self.base, self.write)
-        self.backend = Backend(self.base)
+        self.backend = Backend(self.base, self.cluster)
 
     def services(self) -> ServiceSet:
         """All services, made in graph order: each builder finds what it needs made before it."""
@@ -148,6 +158,7 @@ class Process:
             "distributor": write.distributor,
             "query-frontend": self.read.query_frontend,
             "overrides-exporter": self.backend.overrides_exporter,
+            **{lifecycler_module(ring): partial(cluster.lifecycler, ring) for ring in RINGS},
             GATE: lambda: base.gate,
         }
 

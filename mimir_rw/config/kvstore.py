@@ -254,10 +254,11 @@ class MemberlistConfig(ClientTlsConfig):
         category=ADVANCED,
     )
     rejoin_interval: int = duration(
-        "0s",
+        "15s",
         flag="memberlist.rejoin-interval",
         help="How often join_members are joined again, which heals a cluster that has split. 0 means never.",
         category=ADVANCED,
+        departure=Departure("0s", "a cluster that was cut in two finds together again by itself"),
     )
     left_ingesters_timeout: int = duration(
         "5m",

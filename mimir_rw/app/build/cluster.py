@@ -7,24 +7,28 @@ from typing import TypeVar
 
 import mimir_rw
 from mimir_rw.app.build.base import Base, tls_settings
+from mimir_rw.app.build.gossip import client_tls_settings, gossip_tls, memberlist_settings
 from mimir_rw.app.identity import RingIdentity, process_address, process_id, ring_identity
 from mimir_rw.config.consistency import rings
 from mimir_rw.config.errors import ConfigError
 from mimir_rw.config.kvstore import ClientTlsConfig, KvStoreConfig
 from mimir_rw.kit.host import is_ip_address
 from mimir_rw.kit.service import Service
-from mimir_rw.kit.tls import ClientTlsSettings, TlsSettings, client_context, server_context
+from mimir_rw.kit.tls import client_context, server_context
 from mimir_rw.kv.contract import KV, Codec
 from mimir_rw.kv.memberlist.service import MemberlistService
-from mimir_rw.kv.memberlist.settings import MemberlistSettings
-from mimir_rw.kv.memberlist.transport import TlsContexts
 from mimir_rw.kv.memory import MemoryKV, MemoryStore
 from mimir_rw.kv.prefix import PrefixKV
 from mimir_rw.kv.series_key import SeriesKeyCodec, SeriesKeyService
+from mimir_rw.ring.basic_lifecycler import BasicLifecycler, BasicLifecyclerSettings
 from mimir_rw.ring.codec import RING_CODEC
-from mimir_rw.ring.desc import RingDesc
+from mimir_rw.ring.desc import HTTP_PORT_KEY, RPC_VERSION_KEY, InstanceState, RingDesc
+from mimir_rw.ring.entry import MembershipMetrics
+from mimir_rw.ring.lifecycler import Lifecycler, LifecyclerSettings
+from mimir_rw.ring.membership import Identity as RingMember
 from mimir_rw.ring.service import RingMetrics, RingService
 from mimir_rw.ring.settings import RingSettings
+from mimir_rw.ring.tokens import RandomTokens, SpreadMinimizingTokens, TokenGenerator
 from mimir_rw.rpc.connection import ConnectionSettings
 from mimir_rw.rpc.framing import FrameBounds
 from mimir_rw.rpc.handshake import Identity
@@ -56,9 +60,17 @@ class Cluster:
         config = base.config
         self._ring_configs = {key.partition(".")[0].replace("_", "-"): ring for key, ring in rings(config).items()}
         self._memory = MemoryStore()
+        self._forgetting_configs = {
+            "distributor": config.distributor.ring,
+            "query-scheduler": config.query_scheduler.ring,
+            "overrides-exporter": config.overrides_exporter.ring,
+        }
+        self._membership_metrics = MembershipMetrics(base.metrics)
         self._ring_metrics = RingMetrics(metrics=base.metrics, clock=base.clock)
         self.memberlist: MemberlistService | None = None
         self.rings: dict[str, RingService] = {}
+        self.lifecyclers: dict[str, BasicLifecycler] = {}
+        self.ingester_lifecycler: Lifecycler
         self.series_key: SeriesKeyService
         identity = Identity(
             cluster=config.memberlist.cluster_label,
@@ -98,19 +110,16 @@ class Cluster:
     def gossip(self) -> Service:
         base = self._base
         config = base.config.memberlist
-        tls = None
-        if config.tls_enabled:
-            files = TlsSettings(cert_file=config.tls_cert_path, key_file=config.tls_key_path)
-            client = client_context(_client_settings(config), flags="memberlist.tls")
-            tls = TlsContexts(server_context(files, flags="memberlist.tls"), client, config.tls_server_name)
+        own = process_address(base.config, self._machine)
+        name = process_id(base.config, self._machine)
         self.memberlist = MemberlistService(
-            settings=self._memberlist_settings(),
+            settings=memberlist_settings(config, instance_id=name, advertise_addr=own if is_ip_address(own) else ""),
             codecs=(RING_CODEC, SeriesKeyCodec()),
             clock=base.clock,
             rng=base.rng,
             metrics=base.metrics,
-            tls=tls,
-            hostname=process_id(base.config, self._machine),
+            tls=gossip_tls(config),
+            hostname=name,
             inline=base.world.one_loop,
         )
         return self.memberlist
@@ -137,6 +146,56 @@ class Cluster:
         kvstore = self._ring_configs[name].kvstore
         return PrefixKV(self._kv(kvstore, RING_CODEC), kvstore.prefix)
 
+    def lifecycler(self, name: str) -> Service:
+        """What keeps this process's entry in a ring."""
+        if name == "ingester":
+            return self._ingester_lifecycler()
+        base, config = self._base, self._forgetting_configs[name]
+        lifecycler = self.lifecyclers[name] = BasicLifecycler(
+            ring=self.rings[name],
+            me=self._member(name, tokens_count=1),
+            settings=BasicLifecyclerSettings(
+                heartbeat_period_s=config.heartbeat_period / 1000,
+                forget_after_s=config.heartbeat_timeout * config.auto_forget_unhealthy_periods // 1000,
+                initial_state=InstanceState.JOINING if name == "distributor" else InstanceState.ACTIVE,
+            ),
+            tokens=RandomTokens(rng=base.rng),
+            clock=base.clock,
+            offload=base.offload,
+            metrics=self._membership_metrics,
+        )
+        return lifecycler
+
+    def _ingester_lifecycler(self) -> Service:
+        base, config = self._base, self._base.config.ingester.ring
+        me = self._member("ingester", tokens_count=config.num_tokens)
+        self.ingester_lifecycler = Lifecycler(
+            ring=self.rings["ingester"],
+            me=me,
+            settings=LifecyclerSettings(
+                heartbeat_period_s=config.heartbeat_period / 1000,
+                observe_s=config.observe_period / 1000,
+                min_ready_s=config.min_ready_duration / 1000,
+                final_sleep_s=config.final_sleep / 1000,
+                unregister_on_shutdown=config.unregister_on_shutdown,
+                tokens_path=config.tokens_file_path,
+            ),
+            tokens=_ingester_tokens(base, me),
+            flush=_keep_in_the_log,
+            clock=base.clock,
+            offload=base.offload,
+            metrics=self._membership_metrics,
+        )
+        return self.ingester_lifecycler
+
+    def _member(self, ring: str, *, tokens_count: int) -> RingMember:
+        found = self.ring_identity(ring)
+        versions = {
+            RPC_VERSION_KEY: self._base.config.server.rpc_protocol_max,
+            HTTP_PORT_KEY: self._base.config.server.http_listen_port,
+        }
+        return RingMember(found.id, found.address, found.zone, versions=versions, tokens_count=tokens_count)
+
     def find_series_key(self) -> Service:
         base = self._base
         self.series_key = SeriesKeyService(
@@ -149,7 +208,7 @@ class Cluster:
         return self.series_key
 
     def _joined(self) -> bool:
-        return self.memberlist is None or not self._base.config.memberlist.join_members or self.memberlist.joined
+        return self.memberlist is None or self.memberlist.joined
 
     def _kv(self, kvstore: KvStoreConfig, codec: Codec[V]) -> KV[V]:
         if kvstore.store == "inmemory":
@@ -159,44 +218,24 @@ class Cluster:
             return self.memberlist.kv(codec)
         raise ConfigError(f"kvstore.store: {kvstore.store} is not available yet, use memberlist")
 
-    def _memberlist_settings(self) -> MemberlistSettings:
-        config = self._base.config
-        gossip = config.memberlist
-        own = process_address(config, self._machine)
-        return MemberlistSettings(
-            bind_addr=gossip.bind_addr,
-            bind_port=gossip.bind_port,
-            advertise_addr=gossip.advertise_addr or (own if is_ip_address(own) else ""),
-            advertise_port=gossip.advertise_port,
-            node_name=gossip.node_name or process_id(config, self._machine),
-            randomize_node_name=gossip.randomize_node_name,
-            cluster_label=gossip.cluster_label,
-            cluster_label_verification_disabled=gossip.cluster_label_verification_disabled,
-            join_members=gossip.join_members,
-            min_join_backoff_s=gossip.min_join_backoff / 1000,
-            max_join_backoff_s=gossip.max_join_backoff / 1000,
-            max_join_retries=gossip.max_join_retries,
-            abort_if_join_fails=gossip.abort_if_cluster_join_fails,
-            abort_if_fast_join_fails=gossip.abort_if_cluster_fast_join_fails,
-            rejoin_interval_s=gossip.rejoin_interval / 1000,
-            leave_timeout_s=gossip.leave_timeout / 1000,
-            local_broadcast_timeout_s=gossip.broadcast_timeout_for_local_updates_on_shutdown / 1000,
-            stream_timeout_s=gossip.stream_timeout / 1000,
-            packet_dial_timeout_s=gossip.packet_dial_timeout / 1000,
-            packet_write_timeout_s=gossip.packet_write_timeout / 1000,
-            max_concurrent_writes=gossip.max_concurrent_writes,
-            acquire_writer_timeout_s=gossip.acquire_writer_timeout / 1000,
-            compression_enabled=gossip.compression_enabled,
-            retransmit_factor=gossip.retransmit_factor,
-            gossip_interval_s=gossip.gossip_interval / 1000,
-            gossip_nodes=gossip.gossip_nodes,
-            gossip_to_dead_s=gossip.gossip_to_dead_nodes_time / 1000,
-            push_pull_interval_s=gossip.pull_push_interval / 1000,
-            dead_node_reclaim_s=gossip.dead_node_reclaim_time / 1000,
-            left_ingesters_timeout_s=gossip.left_ingesters_timeout / 1000,
-            obsolete_entries_timeout_s=gossip.obsolete_entries_timeout / 1000,
-            message_history_bytes=gossip.message_history_buffer_bytes,
+
+def _ingester_tokens(base: Base, me: RingMember) -> TokenGenerator:
+    config = base.config.ingester.ring
+    if config.token_generation_strategy == "random":
+        return RandomTokens(rng=base.rng)
+    try:
+        return SpreadMinimizingTokens(
+            id=me.id,
+            zone=me.zone,
+            zones=config.spread_minimizing_zones,
+            join_in_order=config.spread_minimizing_join_ring_in_order,
         )
+    except ValueError as error:
+        raise ConfigError(f"ingester.ring.token_generation_strategy: {error}") from None
+
+
+async def _keep_in_the_log() -> None:
+    """All samples of an ingester that stops are in its write-ahead log, and are read from there when it is back."""
 
 
 def _listener_tls(base: Base) -> ssl.SSLContext | None:
@@ -207,15 +246,4 @@ def _listener_tls(base: Base) -> ssl.SSLContext | None:
 def _client_tls(config: ClientTlsConfig) -> ClientTls | None:
     if not config.tls_enabled:
         return None
-    return ClientTls(client_context(_client_settings(config), flags="ingester.client.tls"), config.tls_server_name)
-
-
-def _client_settings(config: ClientTlsConfig) -> ClientTlsSettings:
-    return ClientTlsSettings(
-        cert_file=config.tls_cert_path,
-        key_file=config.tls_key_path,
-        ca_file=config.tls_ca_path,
-        skip_verify=config.tls_insecure_skip_verify,
-        min_version=config.tls_min_version,
-        cipher_suites=config.tls_cipher_suites,
-    )
+    return ClientTls(client_context(client_tls_settings(config), flags="ingester.client.tls"), config.tls_server_name)

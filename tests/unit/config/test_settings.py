@@ -17,27 +17,22 @@ PLACED = list(walk(Config))
 INLINE = ("cert", "key", "client_ca")
 STILL_TO_COME = {
     "acl_token",
-    "auto_forget_unhealthy_periods",
     "cas_retry_delay",
     "consistent_reads",
     "cooldown_period",
     "dial_timeout",
     "failure_threshold",
-    "final_sleep",
     "http_client_timeout",
     "ingestion_tenant_shard_size",
     "max_outstanding_requests_per_tenant",
     "max_queriers_per_tenant",
     "max_retries",
     "max_used_instances",
-    "min_ready_duration",
     "minimize_ingester_requests",
     "minimize_ingester_requests_hedging_delay",
     "mirror_enabled",
     "mirror_timeout",
     "not_running_timeout",
-    "num_tokens",
-    "observe_period",
     "owned_series_update_interval",
     "password",
     "prefer_availability_zone",
@@ -46,9 +41,6 @@ STILL_TO_COME = {
     "remote_timeout",
     "service_discovery_mode",
     "shuffle_sharding_ingesters_enabled",
-    "spread_minimizing_join_ring_in_order",
-    "tokens_file_path",
-    "unregister_on_shutdown",
     "username",
     "watch_burst_size",
     "watch_rate_limit",
@@ -107,6 +99,7 @@ def test_defaults_are_valid_and_survive_the_way_through_text() -> None:
         ("querier.minimize_ingester_requests_hedging_delay", "3s", "500ms"),
         ("server.grpc_server_max_concurrent_streams", "100", "1000"),
         ("memberlist.advertise_port", "7946", "0"),
+        ("memberlist.rejoin_interval", "0s", "15s"),
         ("memberlist.cluster_label", "", "mimir-rw"),
     ],
 )
@@ -116,7 +109,7 @@ def test_departures_from_mimir(key: str, mimir: str, ours: str) -> None:
         for placed, departure in departures()
     }
     assert found[key] == (mimir, ours)
-    assert len(found) == 17
+    assert len(found) == 18
 
 
 def test_build_puts_chosen_values_at_their_paths() -> None:
