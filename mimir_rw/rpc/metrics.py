@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from mimir_rw.kit.metrics import Counter, Gauge, Metrics
-from mimir_rw.model.errors import MimirError
+from mimir_rw.kit.metrics import Counter, Family, Gauge, Histogram, Metrics
+from mimir_rw.model.errors import Cancelled, MimirError
 from mimir_rw.rpc.errors import error_kind
+
+_ROUTES = {
+    "ingester.push": "/cortex.Ingester/Push",
+    "ingester.select": "/cortex.Ingester/QueryStream",
+    "ingester.series": "/cortex.Ingester/MetricsForLabelMatchers",
+    "ingester.label_names": "/cortex.Ingester/LabelNames",
+    "ingester.label_values": "/cortex.Ingester/LabelValues",
+    "ingester.metadata": "/cortex.Ingester/MetricsMetadata",
+    "ingester.all_user_stats": "/cortex.Ingester/AllUserStats",
+    "scheduler.enqueue": "/schedulerpb.SchedulerForFrontend/FrontendLoop",
+    "scheduler.pull": "/schedulerpb.SchedulerForQuerier/QuerierLoop",
+    "frontend.deliver": "/frontendv2pb.FrontendForQuerier/QueryResult",
+}
+"""Names that Mimir's dashboards know the methods by."""
 
 
 class Traffic:
@@ -40,12 +54,13 @@ class Traffic:
 class MethodTraffic:
     """Calls of one method, by how they ended."""
 
-    __slots__ = ("_duration", "_families", "_name", "_ok", "_side")
+    __slots__ = ("_duration", "_families", "_name", "_ok", "_route", "_side")
 
     def __init__(self, side: str, name: str, families: RpcMetrics) -> None:
         self._side, self._name, self._families = side, name, families
         self._duration = families.durations.labels(side, name)
         self._ok = families.requests.labels(side, name, "ok")
+        self._route = _ROUTES.get(name) if side == "server" else None
 
     def ended(self, seconds: float, error: MimirError | None) -> None:
         if error is None:
@@ -53,12 +68,18 @@ class MethodTraffic:
         else:
             self._families.requests.labels(self._side, self._name, error_kind(error)).inc()
         self._duration.observe(seconds)
+        if self._route is not None and self._families.served is not None:
+            status = "success" if error is None else "cancel" if isinstance(error, Cancelled) else "error"
+            self._families.served.labels("gRPC", self._route, status, "false").observe(seconds)
 
 
 class RpcMetrics:
     """Registers the families; `server` and `client` are what the two sides count with."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, *, served: Family[Histogram] | None = None) -> None:
+        """served: durations of all requests that the process answers (method, route, status_code, ws), as Mimir has
+        them; calls are counted there too."""
+        self.served = served
         self.requests = metrics.counters(
             "mimir_rw_rpc_requests_total",
             "Calls between processes that have ended, by side, method and status: ok or the kind of error.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mimir_rw.api.endpoint import HttpMetrics
 from mimir_rw.api.routes import Prefixes
 from mimir_rw.api.server import ServerSettings
 from mimir_rw.api.traffic import TrafficGate
@@ -36,6 +37,7 @@ class Base:
         self.gate = TrafficGate(
             delay_s=config.shutdown_delay / 1000, graceful_s=config.server.graceful_shutdown_timeout / 1000
         )
+        self.http_metrics = HttpMetrics(self.metrics)
         self.discarded_samples: Family[Counter] = self.metrics.counters(
             "cortex_discarded_samples_total", "Samples that were discarded.", ("reason", "user")
         )

@@ -84,7 +84,7 @@ class Cluster:
             bounds=FrameBounds(payload_bytes_max=config.server.grpc_server_max_recv_msg_size),
             calls_max=config.server.grpc_server_max_concurrent_streams,
         )
-        metrics = RpcMetrics(base.metrics)
+        metrics = RpcMetrics(base.metrics, served=base.http_metrics.duration)
         self.router = RpcServer(
             host=config.server.grpc_listen_address,
             port=config.server.grpc_listen_port,

@@ -7,7 +7,7 @@ import platform
 import mimir_rw
 from mimir_rw.api.admin import AdminApi, ConfigTexts, Link
 from mimir_rw.api.application import Application
-from mimir_rw.api.endpoint import HttpMetrics, Surroundings
+from mimir_rw.api.endpoint import Surroundings
 from mimir_rw.api.routes import SERVER, served
 from mimir_rw.api.tenant import TenantResolver
 from mimir_rw.app.build.base import Base
@@ -45,7 +45,7 @@ class Pages:
         around = Surroundings(
             clock=base.clock,
             offload=base.offload,
-            metrics=HttpMetrics(base.metrics),
+            metrics=base.http_metrics,
             tenants=TenantResolver(
                 multitenancy=base.config.multitenancy_enabled, no_auth_tenant=base.config.no_auth_tenant
             ),

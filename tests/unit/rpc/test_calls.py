@@ -9,8 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from mimir_rw.model.errors import BadRequest, Internal, MimirError, Overloaded, TooLarge, Unavailable
+from mimir_rw.kit.metrics import Metrics
+from mimir_rw.model.errors import BadRequest, Cancelled, Internal, MimirError, Overloaded, TooLarge, Unavailable
 from mimir_rw.rpc.framing import FrameBounds
+from mimir_rw.rpc.metrics import RpcMetrics
 from mimir_rw.rpc.server import RpcServer
 from mimir_rw.rpc.transport import CallContext, Message
 from tests.unit.rpc.harness import CLIENT_ID, SERVER_ID, Ends, until, value
@@ -284,6 +286,19 @@ async def test_calls_that_outlast_the_stop_are_cancelled(component: Component) -
         with pytest.raises(Unavailable, match="has stopped"):
             await call
         assert await component.ends.get() == "cancelled"
+
+
+async def test_calls_are_among_the_requests_that_dashboards_look_at() -> None:
+    metrics = Metrics()
+    served = metrics.histograms("served_seconds", "", ("method", "route", "status_code", "ws"))
+    side = RpcMetrics(metrics, served=served).server
+    for error in (None, BadRequest("x"), Cancelled("x")):
+        side.method("ingester.push").ended(0.1, error)
+        side.method("test.echo").ended(0.1, error)
+    route = 'served_seconds_count{method="gRPC",route="/cortex.Ingester/Push"'
+    for status in ("success", "error", "cancel"):
+        assert value(metrics, f'{route},status_code="{status}",ws="false"}}') == 1
+    assert len(served.items()) == 3
 
 
 async def test_connections_over_the_bound_are_refused(component: Component) -> None:
