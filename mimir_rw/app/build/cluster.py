@@ -39,7 +39,7 @@ from mimir_rw.rpc.server import RpcServer, ServerSettings
 
 V = TypeVar("V")
 
-_JOIN_WAIT_S = 1.5
+_JOIN_WAIT_S = 0.5
 """What a first process of a cluster waits for others before it makes a series key by itself; should it have been too
 hasty, the older key of the others wins."""
 _EPOCH_BYTES = 8
