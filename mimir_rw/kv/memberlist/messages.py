@@ -161,7 +161,7 @@ def unpack_fields(data: bytes) -> Fields:
     """The map at the start of `data`; what follows it is ignored, as other implementations do."""
     try:
         fields = msgpack.unpackb(
-            data, raw=True, strict_map_key=False, max_map_len=FIELDS_MAX, max_array_len=0, max_ext_len=0
+            data, raw=True, strict_map_key=False, max_map_len=FIELDS_MAX, max_array_len=FIELDS_MAX, max_ext_len=0
         )
     except msgpack.ExtraData as extra:
         fields = extra.unpacked

@@ -284,7 +284,7 @@ class _Input:
         self.bytes_max = bytes_max
         self.fed = 0
         self._unpacker = msgpack.Unpacker(
-            raw=True, strict_map_key=False, max_buffer_size=bytes_max, max_map_len=FIELDS_MAX, max_array_len=0,
+            raw=True, strict_map_key=False, max_buffer_size=bytes_max, max_map_len=FIELDS_MAX, max_array_len=FIELDS_MAX,
             max_ext_len=0,
         )  # fmt: skip
 
