@@ -7,8 +7,6 @@ refused, idle ones close, requests in flight get `graceful_s` to end.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import socket
 import ssl
 from dataclasses import dataclass, field
@@ -25,15 +23,8 @@ from mimir_rw.kit.tls import TlsSettings
 HTTP_ALPN = ("h2", "http/1.1")
 
 
-class ListenError(Exception):
-    """A port cannot be listened on; the text says which flag to change."""
-
-
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    address: str = ""
-    """"" means all addresses, of both IP versions where the machine has them."""
-    port: int = 8080
     tls: TlsSettings = field(default_factory=TlsSettings)
     graceful_s: float = 30.0
     idle_s: float = 120.0
@@ -42,48 +33,6 @@ class ServerSettings:
     backlog: int = 1024
     request_head_bytes_max: int = 256 * 1024
     """Request line and headers: queries arrive in the query string."""
-
-
-def bind_listener(settings: ServerSettings) -> socket.socket:
-    """A bound socket, not yet listening. Raises ListenError naming the port and its flag."""
-    wanted = (settings.address, settings.port)
-    try:
-        if settings.address == "":
-            return _bind_all(settings.port)
-        family, _, _, _, where = socket.getaddrinfo(*wanted, type=socket.SOCK_STREAM)[0]
-        return _bind(family, where)
-    except OSError as error:
-        shown = f"{settings.address or '*'}:{settings.port}"
-        if error.errno == errno.EADDRINUSE:
-            raise ListenError(
-                f"port {settings.port} is taken by another process (listening on {shown}); "
-                "choose another one with -server.http-listen-port"
-            ) from None
-        raise ListenError(
-            f"cannot listen on {shown}: {error.strerror or error}; "
-            "see -server.http-listen-address and -server.http-listen-port"
-        ) from None
-
-
-def _bind_all(port: int) -> socket.socket:
-    if socket.has_dualstack_ipv6():
-        with contextlib.suppress(OSError):
-            return _bind(socket.AF_INET6, ("::", port), both=True)
-    return _bind(socket.AF_INET, ("0.0.0.0", port))
-
-
-def _bind(family: int, where: Any, *, both: bool = False) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if both:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listener.setblocking(False)
-        listener.bind(where)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
 
 
 class _QuietLogger:

@@ -10,13 +10,13 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import mimir_rw
 from mimir_rw.api.application import Application
 from mimir_rw.api.routes import SERVER
-from mimir_rw.api.server import HTTP_ALPN, HttpServer, ListenError, bind_listener
+from mimir_rw.api.server import HTTP_ALPN, HttpServer
 from mimir_rw.app.build.backend import Backend
 from mimir_rw.app.build.base import Base, server_settings
 from mimir_rw.app.build.cluster import Cluster
@@ -39,6 +39,7 @@ from mimir_rw.app.process import pid_file, settle_heap, settle_streams, tune
 from mimir_rw.app.welcome import first_screen
 from mimir_rw.config.errors import ConfigError
 from mimir_rw.config.tree import Config
+from mimir_rw.kit.listen import ListenError, bind_listener, check_port
 from mimir_rw.kit.logging import Logger, get_logger
 from mimir_rw.kit.service import Service, ServiceFailed, ServiceSet, ServiceState
 from mimir_rw.kit.tasks import alongside
@@ -56,7 +57,9 @@ def run(config: Config) -> int:
         components = checked_components(config)
         settings = server_settings(config)
         tls = server_context(settings.tls, flags="server.http-tls", alpn=HTTP_ALPN) if settings.tls.enabled else None
-        listener = bind_listener(settings)
+        http = config.server
+        listener = bind_listener(http.http_listen_address, http.http_listen_port, flags="server.http-listen")
+        _check_ports(config, modules_of(config, components))
         with pid_file(config.server.pid_file, os.getpid()):
             server = HttpServer(listener=listener, settings=settings, tls=tls, log=get_logger(component="server"))
             return asyncio.run(_live(config, components, server, log))
@@ -67,6 +70,16 @@ def run(config: Config) -> int:
     finally:
         settle_streams()
     return 1
+
+
+def _check_ports(config: Config, modules: Sequence[str]) -> None:
+    """Say a taken port before anything starts. Raises ListenError."""
+    server, gossip = config.server, config.memberlist
+    if RPC in modules:
+        check_port(server.grpc_listen_address, server.grpc_listen_port, flags="server.grpc-listen")
+    if GOSSIP in modules:
+        for address in gossip.bind_addr or ("",):
+            check_port(address, gossip.bind_port, flags="memberlist.bind")
 
 
 async def _live(config: Config, components: tuple[str, ...], server: HttpServer, log: Logger) -> int:

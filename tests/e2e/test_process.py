@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.e2e.processes import Process, mimir_rw, query, request
+from tests.e2e.processes import Process, free_port, mimir_rw, query, request
 
 pytestmark = pytest.mark.e2e
 
@@ -43,12 +43,12 @@ def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flag", "text"),
     [
-        ("-target=write", "not available yet"),
-        ("-target=querier", "-target=ingester,querier"),
+        ("-target=write -ingester.ring.zone-awareness-enabled", "an ingester needs a zone"),
+        ("-target=querier -ingester.ring.store=inmemory", "-target=ingester,querier"),
         ("-server.http-tls-cert-path=/nowhere -server.http-tls-key-path=/nowhere", "-server.http-tls-cert-path"),
         ("-server.pid-file=/nowhere/x", "/nowhere/x"),
     ],
-    ids=["group", "querier alone", "no certificate", "no place for the pid"],
+    ids=["no zone", "querier alone", "no certificate", "no place for the pid"],
 )
 def test_what_cannot_start_says_why_in_one_line(tmp_path: Path, flag: str, text: str) -> None:
     status, said = outcome(mimir_rw(tmp_path, *flag.split()))
@@ -124,3 +124,18 @@ def test_first_screen_on_a_terminal_only(tmp_path: Path, keep: Keep) -> None:
     assert server.stop() == 0
     os.close(ours)
     assert "Ctrl-C" not in server.log_tail()
+
+
+@pytest.mark.parametrize("flag", ["-server.grpc-listen-port", "-memberlist.bind-port"])
+def test_every_taken_port_of_a_cluster_is_said_before_anything_starts(tmp_path: Path, flag: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ports = {"-server.grpc-listen-port": free_port(), "-memberlist.bind-port": free_port(), flag: port}
+        status, text = outcome(
+            mimir_rw(tmp_path, "-target=write", *(f"{name}={value}" for name, value in ports.items()))
+        )
+    assert status == 1
+    assert text.count("\n") == 1
+    assert f"port {port} is taken" in text
+    assert flag in text
+    assert not (tmp_path / "tsdb").exists()

@@ -58,8 +58,6 @@ class Base:
 def server_settings(config: Config) -> ServerSettings:
     server = config.server
     return ServerSettings(
-        address=server.http_listen_address,
-        port=server.http_listen_port,
         tls=tls_settings(config, server.http_tls_config),
         graceful_s=server.graceful_shutdown_timeout / 1000,
         idle_s=server.http_server_idle_timeout / 1000,

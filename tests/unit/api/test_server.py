@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 import trustme
 
-from mimir_rw.api.server import HTTP_ALPN, HttpServer, ListenError, ServerSettings, bind_listener
+from mimir_rw.api.server import HTTP_ALPN, HttpServer, ServerSettings
+from mimir_rw.kit.listen import ListenError, bind_listener, check_port
 from mimir_rw.kit.logging import get_logger
 from mimir_rw.kit.service import ServiceSet
 from mimir_rw.kit.tls import ClientTlsSettings, TlsError, TlsSettings, client_context, server_context
 from tests.unit.api.harness import build_site
+
+FLAGS = "server.http-listen"
 
 
 def http_context(settings):
@@ -22,9 +25,9 @@ def http_context(settings):
 
 @contextlib.asynccontextmanager
 async def serving(site, tls=None):
-    settings = ServerSettings(address="127.0.0.1", port=0, graceful_s=5)
+    settings = ServerSettings(graceful_s=5)
     server = HttpServer(
-        listener=bind_listener(settings),
+        listener=bind_listener("127.0.0.1", 0, flags=FLAGS),
         settings=settings,
         tls=tls,
         log=get_logger(),
@@ -101,14 +104,16 @@ def test_a_taken_port_names_the_port_and_the_flag():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ListenError, match=rf"port {port} is taken .* -server.http-listen-port"):
-            bind_listener(ServerSettings(address="127.0.0.1", port=port))
+            bind_listener("127.0.0.1", port, flags=FLAGS)
         with pytest.raises(ListenError, match="is taken"):
-            bind_listener(ServerSettings(port=port))
+            check_port("", port, flags=FLAGS)
 
 
 def test_an_address_that_is_not_ours():
     with pytest.raises(ListenError, match=r"-server\.http-listen-address"):
-        bind_listener(ServerSettings(address="192.0.2.1", port=0))
+        bind_listener("192.0.2.1", 0, flags=FLAGS)
+    with pytest.raises(ListenError, match=r"-memberlist\.bind-addr and -memberlist\.bind-port"):
+        check_port("192.0.2.1", 0, flags="memberlist.bind")
 
 
 @pytest.fixture(scope="module")
