@@ -126,6 +126,27 @@ class DistributorConfig:
         category=ADVANCED,
         low="1ms",
     )
+    ingester_queue_bytes_max: int = integer(
+        64 << 20,
+        flag="distributor.ingester-queue-bytes-max",
+        help="Bytes that may wait for one ingester, what it is working on included; what comes then is not sent to it.",
+        category=ADVANCED,
+        low=1,
+    )
+    ingester_queue_series_max: int = integer(
+        1_000_000,
+        flag="distributor.ingester-queue-series-max",
+        help="Series, each counted once per push, that may wait for one ingester, what it is working on included.",
+        category=ADVANCED,
+        low=1,
+    )
+    series_references_max: int = integer(
+        2_000_000,
+        flag="distributor.series-references-max",
+        help="Series of a tenant that are sent to an ingester without labels because it knows them; 16 bytes each. "
+        "0 always sends labels.",
+        category=ADVANCED,
+    )
     ring: ForgettingRingConfig = section(ForgettingRingConfig, flag_prefix="distributor.ring")
     instance_limits: DistributorInstanceLimits = section(DistributorInstanceLimits)
 

@@ -9,9 +9,13 @@ by nobody else; queries run on any thread. State here is changed on the event lo
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mimir_rw._native import AppendResult, DataDamaged, Head, HeadStats, ReplayReport, WalFailed, WriteBatch
 from mimir_rw.kit.offload import Offload
@@ -22,15 +26,15 @@ _CLOSED = "the ingester is shutting down"
 REPLAY_STEP_BYTES = 4 << 20
 """Log bytes between two reports of progress."""
 
+U32Column = NDArray[np.uint32]
 Extent = tuple[int, int | None, int | None]
 """Series, oldest and newest sample in ms (None when empty)."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeadOptions:
-    """hash_key: 32 bytes, what batches are hashed with. fsync: segment, interval or always."""
+    """fsync: segment, interval or always."""
 
-    hash_key: bytes
     segment_bytes: int = 128 << 20
     fsync: str = "segment"
     compress: bool = False
@@ -53,13 +57,14 @@ class TenantHead:
         tenant: str,
         directory: Path,
         options: HeadOptions,
+        hash_key: bytes,
         offload: Offload,
         limits: Callable[[], AppendLimits],
         on_progress: Callable[[TenantHead], None] = lambda head: None,
         on_append: Callable[[TenantHead, WalFailed | None], None] = lambda head, failure: None,
     ) -> None:
-        """directory: the tenant's own. limits: asked before each group. on_append: told of each group, and why it
-        could not be logged."""
+        """directory: the tenant's own. hash_key: 32 bytes, what batches are hashed with. limits: asked before each
+        group. on_append: told of each group, and why it could not be logged."""
         self.tenant = tenant
         self.lane = Lane(append=self._append)
         self.replayed_bytes = 0
@@ -69,12 +74,15 @@ class TenantHead:
         """Whether nothing was appended since the last `sync`."""
         self._directory = directory
         self._options = options
+        self._hash_key = hash_key
         self._offload = offload
         self._limits = limits
         self._on_progress = on_progress
         self._on_append = on_append
         self._native: Head | None = None
         self._extent: Extent = (0, None, None)
+        self.owned = 0
+        """Series that count against limits, as of the last change."""
 
     @property
     def is_open(self) -> bool:
@@ -102,7 +110,7 @@ class TenantHead:
             self.failure = f"the WAL of tenant {self.tenant} cannot be replayed: {error.args[0]}"
             self.lane.fail(self.failure)
             raise Unavailable(self.failure) from error
-        self._extent = native.extent()
+        self._extent, self.owned = native.extent(), native.owned()
         self._native = native
         return native.replay_report()
 
@@ -111,6 +119,24 @@ class TenantHead:
         native = self.native
         self.synced = True
         await self._offload.run(lambda: native.sync(current=current))
+
+    def rekey(self, key: bytes) -> asyncio.Future[None]:
+        """Hash with another key from the next turn in the lane on; before that, batches hashed with either are
+        understood but for their references. Raises Unavailable or WalFailed."""
+        self._hash_key = key
+
+        async def change() -> None:
+            await self._offload.run(self.native.rekey, key)
+
+        return self.lane.change(change)
+
+    def own(self, ranges: U32Column | None) -> asyncio.Future[None]:
+        """Count the series of these ring tokens against limits, in turn; None: all. See `Head.set_owned_ranges`."""
+
+        async def change() -> None:
+            self.owned = await self._offload.run(self.native.set_owned_ranges, ranges)
+
+        return self.lane.change(change)
 
     async def close(self) -> None:
         """Append what waits, sync, and refuse everything from now on. Raises WalFailed when the sync fails."""
@@ -135,7 +161,7 @@ class TenantHead:
         return Head(
             str(self._directory),
             tenant=self.tenant,
-            hash_key=options.hash_key,
+            hash_key=self._hash_key,
             segment_bytes=options.segment_bytes,
             fsync=options.fsync,
             compress=options.compress,
@@ -145,17 +171,17 @@ class TenantHead:
     async def _append(self, batches: Sequence[WriteBatch]) -> list[AppendResult]:
         native, limits = self.native, self._limits()
 
-        def group() -> tuple[list[AppendResult], Extent]:
+        def group() -> tuple[list[AppendResult], Extent, int]:
             results = native.append(
                 batches,
                 series_max=limits.series_max,
                 series_per_metric_max=limits.series_per_metric_max,
                 ooo_window_ms=limits.ooo_window_ms,
             )
-            return results, native.extent()
+            return results, native.extent(), native.owned()
 
         try:
-            results, self._extent = await self._offload.run(group)
+            results, self._extent, self.owned = await self._offload.run(group)
         except WalFailed as error:
             self._on_append(self, error)
             text = error.args[0]

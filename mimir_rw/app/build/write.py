@@ -6,23 +6,38 @@ from mimir_rw.api.ingester_pages import IngesterPages
 from mimir_rw.api.push import PushApi
 from mimir_rw.app.build.base import Base
 from mimir_rw.app.build.cluster import Cluster
+from mimir_rw.components.distributor.breaker import CircuitBreaker
+from mimir_rw.components.distributor.group_queue import GroupQueue, QueueBounds
+from mimir_rw.components.distributor.metrics import DistributorMetrics
+from mimir_rw.components.distributor.references import References
+from mimir_rw.components.distributor.replication import RingStore
 from mimir_rw.components.distributor.retry_after import RetryAfter
-from mimir_rw.components.distributor.service import DistributorService
+from mimir_rw.components.distributor.sender import IngesterSender, LocalSender, Sender
+from mimir_rw.components.distributor.senders import Senders
+from mimir_rw.components.distributor.service import TENANTS_MAX, DistributorService
+from mimir_rw.components.distributor.traffic import RingPeers
+from mimir_rw.components.distributor.user_stats import StatsPeer, UserStats
 from mimir_rw.components.ingester.service import IngesterService
-from mimir_rw.kit.service import Service
-from mimir_rw.kv.series_key import KEY_BYTES
+from mimir_rw.kit.service import Service, ServiceState
+from mimir_rw.kit.tasks import TaskSupervisor
+from mimir_rw.ring.desc import InstanceDesc, InstanceState
+from mimir_rw.rpc.stubs.ingester import IngesterClients, register_ingester
 
 
 class Write:
     def __init__(self, base: Base, cluster: Cluster) -> None:
         self._base = base
         self._cluster = cluster
-        self._series_key = base.world.secret(KEY_BYTES)
         self.local_ingester: IngesterService
+        """Where the process has one."""
+        self._local: IngesterService | None = None
+        self.ingesters = IngesterClients(
+            cluster.pool, offload=base.offload, timeout_s=base.config.querier.timeout / 1000
+        )
 
     def ingester(self) -> Service:
-        base = self._base
-        self.local_ingester = IngesterService(
+        base, cluster = self._base, self._cluster
+        self.local_ingester = self._local = ingester = IngesterService(
             config=base.config.ingester,
             tsdb=base.config.blocks_storage.tsdb,
             limits=base.limits,
@@ -32,27 +47,32 @@ class Write:
             metrics=base.metrics,
             discarded_samples=base.discarded_samples,
             series_key=self._series_key,
+            ring=cluster.rings["ingester"],
+            instance_id=cluster.ring_identity("ingester").id,
         )
-        base.apis["ingester"] = IngesterPages(ingester=self.local_ingester, root=base.prefixes.root)
-        return self.local_ingester
+        cluster.series_key.on_new_key(lambda key: ingester.rekey(key.key))
+        register_ingester(cluster.router, ingester, offload=base.offload, key=self._series_key)
+        base.apis["ingester"] = IngesterPages(ingester=ingester, root=base.prefixes.root)
+        return ingester
 
     def distributor(self) -> Service:
         base = self._base
         config = base.config.distributor
+        metrics = DistributorMetrics(metrics=base.metrics, discarded_samples=base.discarded_samples)
         distributor = DistributorService(
             config=config,
             limits=base.limits,
             instance_limits=lambda: base.runtime.settings.distributor_limits,
-            ingester=self.local_ingester,
+            store=self._ring_store(metrics),
+            peers=self._peers(),
             offload=base.offload,
             clock=base.clock,
-            metrics=base.metrics,
-            discarded_samples=base.discarded_samples,
+            metrics=metrics,
             series_key=self._series_key,
         )
         base.apis["distributor"] = push = PushApi(
             distributor=distributor,
-            stats=self.local_ingester,
+            stats=UserStats(view=self._cluster.rings["ingester"].view, peer=self._stats_peer, clock=base.clock),
             limits=base.limits,
             body_bytes_max=config.max_recv_msg_size,
             bodies_bytes_max=config.max_receiving_bytes,
@@ -66,3 +86,69 @@ class Write:
             lambda: [((), push.bodies.held)],
         )
         return distributor
+
+    def _ring_store(self, metrics: DistributorMetrics) -> RingStore:
+        base, cluster = self._base, self._cluster
+
+        def senders(tasks: TaskSupervisor) -> Senders:
+            return Senders(make=lambda instance: self._sender(instance, tasks, metrics))
+
+        local = self._local
+        return RingStore(
+            ring=cluster.rings["ingester"],
+            senders=senders,
+            local=None if local is None else (cluster.ring_identity("ingester").id, local),
+            clock=base.clock,
+            timeout_s=base.config.distributor.remote_timeout / 1000,
+        )
+
+    def _sender(self, instance: InstanceDesc, tasks: TaskSupervisor, metrics: DistributorMetrics) -> Sender:
+        """The way to one ingester."""
+        base, config = self._base, self._base.config.distributor
+        if self._local is not None and instance.id == self._cluster.ring_identity("ingester").id:
+            return LocalSender(ingester=self._local, tasks=tasks)
+        breaker = base.config.ingester_client.circuit_breaker
+        return IngesterSender(
+            instance_id=instance.id,
+            peer=self.ingesters.peer(instance.addr),
+            queue=GroupQueue(
+                QueueBounds(bytes_max=config.ingester_queue_bytes_max, rows_max=config.ingester_queue_series_max)
+            ),
+            breaker=CircuitBreaker(
+                failures_max=breaker.failure_threshold if breaker.enabled else 0,
+                cooldown_s=breaker.cooldown_period / 1000,
+            ),
+            references=References(entries_max=config.series_references_max, tenants_max=TENANTS_MAX)
+            if config.series_references_max
+            else None,
+            timeout_s=config.remote_timeout / 1000,
+            clock=base.clock,
+            rng=base.rng,
+            offload=base.offload,
+            tasks=tasks,
+            metrics=metrics.sender(instance.id),
+        )
+
+    def _peers(self) -> RingPeers:
+        """The other distributors; the entry of this one is made after it."""
+        cluster = self._cluster
+
+        async def announce(state: InstanceState) -> None:
+            lifecycler = cluster.lifecyclers["distributor"]
+            if lifecycler.state is ServiceState.RUNNING:
+                await lifecycler.change_state(state)
+
+        return RingPeers(
+            view=cluster.rings["distributor"].view,
+            instance_id=cluster.ring_identity("distributor").id,
+            announce=announce,
+            clock=self._base.clock,
+        )
+
+    def _stats_peer(self, instance: InstanceDesc) -> StatsPeer:
+        if self._local is not None and instance.id == self._cluster.ring_identity("ingester").id:
+            return self._local
+        return self.ingesters.peer(instance.addr)
+
+    def _series_key(self) -> bytes:
+        return self._cluster.series_key.current().key

@@ -51,19 +51,21 @@ def known_series_max(limits: TenantLimits) -> int:
 
 
 class TenantRates:
-    """The token buckets of one tenant. They follow a change of its limits without losing their fill."""
+    """The token buckets of one tenant in one of several distributors, which has its part of the tenant's rates and the
+    whole of its bursts. They follow a change of its limits, and of the number of distributors, without losing their
+    fill."""
 
     __slots__ = ("_items", "_limits", "_requests")
 
-    def __init__(self, limits: TenantLimits, now_s: float) -> None:
+    def __init__(self, limits: TenantLimits, distributors: int, now_s: float) -> None:
         self._limits = limits
-        self._requests = TokenBucket(rate=limits.request_rate, burst=_request_burst(limits), now_s=now_s)
-        self._items = TokenBucket(rate=limits.ingestion_rate, burst=_ingestion_burst(limits), now_s=now_s)
+        self._requests = TokenBucket(**_requests(limits, distributors), now_s=now_s)
+        self._items = TokenBucket(**_items(limits, distributors), now_s=now_s)
 
-    def follow(self, limits: TenantLimits, now_s: float) -> None:
+    def follow(self, limits: TenantLimits, distributors: int, now_s: float) -> None:
         self._limits = limits
-        self._requests.reconfigure(rate=limits.request_rate, burst=_request_burst(limits), now_s=now_s)
-        self._items.reconfigure(rate=limits.ingestion_rate, burst=_ingestion_burst(limits), now_s=now_s)
+        self._requests.reconfigure(**_requests(limits, distributors), now_s=now_s)
+        self._items.reconfigure(**_items(limits, distributors), now_s=now_s)
 
     def take_request(self, now_s: float) -> None:
         """Raises RateLimited when the tenant sends too many requests."""
@@ -87,14 +89,15 @@ class TenantRates:
             )
 
 
-def _request_burst(limits: TenantLimits) -> float:
-    return float(limits.request_burst_size or max(1.0, limits.request_rate))
+def _requests(limits: TenantLimits, distributors: int) -> dict[str, float]:
+    burst = float(limits.request_burst_size or max(1.0, limits.request_rate))
+    return {"rate": limits.request_rate / distributors, "burst": burst}
 
 
-def _ingestion_burst(limits: TenantLimits) -> float:
-    if limits.ingestion_burst_factor >= 1:
-        return limits.ingestion_rate * limits.ingestion_burst_factor
-    return float(limits.ingestion_burst_size)
+def _items(limits: TenantLimits, distributors: int) -> dict[str, float]:
+    rate = limits.ingestion_rate / distributors
+    factor = limits.ingestion_burst_factor
+    return {"rate": rate, "burst": rate * factor if factor >= 1 else float(limits.ingestion_burst_size)}
 
 
 def decode_rejections(push: DecodedPush, limits: TenantLimits) -> list[Rejection]:

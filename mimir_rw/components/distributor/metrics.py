@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from mimir_rw.kit.metrics import Counter, Family, Gauge, Metrics
+from mimir_rw.kit.metrics import Counter, Family, Gauge, Histogram, Metrics
 
 _USER = ("user",)
+_INGESTER = ("ingester",)
 
 
 class DistributorMetrics:
@@ -53,8 +54,79 @@ class DistributorMetrics:
             "mimir_rw_distributor_known_series", "Label sets held whose validity and ring token are known.", _USER
         )
 
+        self.appends = metrics.counters(
+            "cortex_distributor_ingester_appends_total", "Parts of pushes sent to ingesters.", _INGESTER
+        )
+        self.append_failures = metrics.counters(
+            "cortex_distributor_ingester_append_failures_total", "Messages to ingesters without an answer.", _INGESTER
+        )
+        self.append_seconds = metrics.histograms(
+            "mimir_rw_distributor_ingester_message_seconds", "How long ingesters take to answer a message.", _INGESTER
+        )
+        self.queue_bytes = metrics.gauges(
+            "mimir_rw_distributor_ingester_queue_bytes", "Bytes that wait for an ingester or its answer.", _INGESTER
+        )
+        self.queue_rows = metrics.gauges(
+            "mimir_rw_distributor_ingester_queue_rows", "Series that wait for an ingester or its answer.", _INGESTER
+        )
+        self.queue_full = metrics.counters(
+            "mimir_rw_distributor_ingester_queue_full_total",
+            "Parts of pushes refused because too much waits for the ingester.",
+            _INGESTER,
+        )
+        self.unresolved = metrics.counters(
+            "mimir_rw_distributor_unresolved_rows_total",
+            "Series sent without labels that the ingester did not know.",
+            _INGESTER,
+        )
+
     def tenant(self, tenant: str) -> TenantMetrics:
         return TenantMetrics(self, tenant)
+
+    def sender(self, instance_id: str) -> SenderMetrics:
+        return SenderMetrics(self, instance_id)
+
+
+class SenderMetrics:
+    """One ingester's children, looked up once."""
+
+    __slots__ = (
+        "_families",
+        "_id",
+        "_queue_bytes",
+        "_queue_rows",
+        "_seconds",
+        "appends",
+        "failures",
+        "queue_full",
+        "unresolved",
+    )
+
+    def __init__(self, families: DistributorMetrics, instance_id: str) -> None:
+        self._families = families
+        self._id = instance_id
+        self.appends: Counter = families.appends.labels(instance_id)
+        self.failures: Counter = families.append_failures.labels(instance_id)
+        self.queue_full: Counter = families.queue_full.labels(instance_id)
+        self.unresolved: Counter = families.unresolved.labels(instance_id)
+        self._seconds: Histogram = families.append_seconds.labels(instance_id)
+        self._queue_bytes: Gauge = families.queue_bytes.labels(instance_id)
+        self._queue_rows: Gauge = families.queue_rows.labels(instance_id)
+
+    def queued(self, size: int, rows: int) -> None:
+        self._queue_bytes.set(size)
+        self._queue_rows.set(rows)
+
+    def answered(self, parts: int, seconds: float) -> None:
+        self.appends.inc(parts)
+        self._seconds.observe(seconds)
+
+    def remove(self) -> None:
+        """Take the ingester out of every family."""
+        f = self._families
+        for family in (f.appends, f.append_failures, f.append_seconds, f.queue_bytes, f.queue_rows, f.queue_full,
+                       f.unresolved):  # fmt: skip
+            family.remove(self._id)
 
 
 class TenantMetrics:

@@ -1,9 +1,10 @@
 """The distributor as a running service: `rpc.contracts.distributor.Distributor`.
 
 A push is admitted against the limits of this process, decoded and validated by one kernel call on the Offload, held to
-the tenant's rates, and handed to the ingester. State per tenant (known series, token buckets, metrics) is made when
-its first push comes and dropped when it has been idle for a while, or, at the bound on tenants, when it is the one
-longest unused. All of it is changed on the event loop only; the kernel's own set of known series has a lock of its own.
+the tenant's rates, and stored on the ingesters of the ring (replication.py). State per tenant (known series, token
+buckets, metrics) is made when its first push comes and dropped when it has been idle for a while, or, at the bound on
+tenants, when it is the one longest unused. All of it is changed on the event loop only; the kernel's own set of known
+series has a lock of its own.
 """
 
 from __future__ import annotations
@@ -23,19 +24,22 @@ from mimir_rw.components.distributor.core import (
     unpacked_bytes,
 )
 from mimir_rw.components.distributor.metrics import DistributorMetrics, TenantMetrics
+from mimir_rw.components.distributor.replication import BatchStore
+from mimir_rw.components.distributor.traffic import Peers, Traffic
 from mimir_rw.config.limits import Limits, TenantLimits
 from mimir_rw.config.tree import DistributorConfig, DistributorInstanceLimits
 from mimir_rw.kit.clock import Clock
-from mimir_rw.kit.metrics import Counter, Family, Metrics
 from mimir_rw.kit.moving_rate import MovingRate
 from mimir_rw.kit.offload import Offload
 from mimir_rw.kit.service import Service, ServiceState
 from mimir_rw.model.errors import BadRequest, Overloaded, RateLimited, TooLarge, Unavailable
-from mimir_rw.rpc.contracts.ingester import Ingester
+from mimir_rw.ring.desc import InstanceState
 
 TENANTS_MAX = 10_000
 IDLE_S = 20 * 60.0
 SWEEP_TICKS = 60
+AGE_TICKS = 600
+"""Between two times that series which nobody sends any more are forgotten."""
 TICK_S = 1.0
 INLINE_BYTES_MAX = 64 << 10
 """Unpacked bytes up to which a body is decoded on the event loop: at worst some hundred microseconds, where the way
@@ -46,22 +50,30 @@ _METADATA_IDS = frozenset({"metadata-missing-metric-name", "metric-name-too-long
 class Tenant:
     """What the distributor remembers of one tenant."""
 
-    __slots__ = ("inflight", "known", "limits", "metrics", "push_limits", "rates", "used_s")
+    __slots__ = ("distributors", "inflight", "key", "known", "limits", "metrics", "push_limits", "rates", "used_s")
 
-    def __init__(self, *, limits: TenantLimits, metrics: TenantMetrics, now_s: float) -> None:
+    def __init__(
+        self, *, limits: TenantLimits, distributors: int, key: bytes, metrics: TenantMetrics, now_s: float
+    ) -> None:
         self.limits = limits
+        self.distributors = distributors
         self.push_limits = push_limits(limits)
-        self.rates = TenantRates(limits, now_s)
+        self.rates = TenantRates(limits, distributors, now_s)
+        self.key = key
         self.known = KnownSeries(entries_max=known_series_max(limits))
         self.metrics = metrics
         self.inflight = 0
         self.used_s = now_s
 
-    def follow(self, limits: TenantLimits, now_s: float) -> None:
-        if limits is not self.limits:
+    def follow(self, limits: TenantLimits, distributors: int, key: bytes, now_s: float) -> None:
+        if limits is not self.limits or distributors != self.distributors:
             self.limits = limits
+            self.distributors = distributors
             self.push_limits = push_limits(limits)
-            self.rates.follow(limits, now_s)
+            self.rates.follow(limits, distributors, now_s)
+        if key is not self.key:
+            self.key = key
+            self.known = KnownSeries(entries_max=known_series_max(limits))
 
 
 class DistributorService(Service):
@@ -71,30 +83,38 @@ class DistributorService(Service):
         config: DistributorConfig,
         limits: Limits,
         instance_limits: Callable[[], DistributorInstanceLimits],
-        ingester: Ingester,
+        store: BatchStore,
+        peers: Peers,
         offload: Offload,
         clock: Clock,
-        metrics: Metrics,
-        discarded_samples: Family[Counter],
-        series_key: bytes,
+        metrics: DistributorMetrics,
+        series_key: Callable[[], bytes],
         tenants_max: int = TENANTS_MAX,
     ) -> None:
-        """series_key: the cluster's secret of 32 bytes that series are hashed with. discarded_samples: see metrics."""
+        """series_key: the cluster's secret of 32 bytes that series are hashed with, as of now."""
         super().__init__("distributor")
         self._config = config
         self._limits = limits
         self._instance_limits = instance_limits
-        self._ingester = ingester
+        self._store = store
+        self._peers = peers
+        self._traffic = Traffic()
+        self._announced: InstanceState | None = None
         self._offload = offload
         self._clock = clock
-        self._metrics = DistributorMetrics(metrics=metrics, discarded_samples=discarded_samples)
+        self._metrics = metrics
         self._series_key = series_key
         self._tenants_max = tenants_max
         self._tenants: dict[str, Tenant] = {}  # the longest unused first
         self._rate = MovingRate()
 
     async def start_up(self) -> None:
+        self._store.start(self.tasks)
         self.tasks.spawn(self._tick(), name="distributor-tick")
+
+    async def shut_down(self) -> None:
+        """Finish what is on its way to ingesters."""
+        await self._store.drain()
 
     async def push_remote_write(self, tenant: str, body: bytes) -> None:
         """See `rpc.contracts.distributor.Distributor`."""
@@ -105,13 +125,15 @@ class DistributorService(Service):
         with self._admitted(body), self._using(tenant) as state:
             state.metrics.requests_in.inc()
             self._take_request(state)
-            push = await self._decode(tenant, body, state)
+            key = state.key
+            push = await self._decode(tenant, body, state, key)
             self._count(push, state)
             self._take_items(push, state)
             rejections = [decode_rejections(push, state.limits)]
             batch = push.batch
             if batch.sample_count or batch.metadata_count:
-                rejections.append(list((await self._ingester.push(tenant, batch)).rejections))
+                shard_size = state.limits.ingestion_tenant_shard_size
+                rejections.append(list(await self._store.store(tenant, batch, shard_size=shard_size, key=key)))
             if any(rejections):
                 raise refusal(merge_rejections(rejections), push.samples_received + push.metadata_received)
 
@@ -140,13 +162,15 @@ class DistributorService(Service):
     def _using(self, tenant: str) -> Iterator[Tenant]:
         """The tenant's state under its present limits, kept as long as the request lasts."""
         now_s = self._clock.monotonic()
-        limits = self._limits.for_tenant(tenant)
+        self._traffic.pushed(now_s)
+        limits, distributors, key = self._limits.for_tenant(tenant), self._peers.count(), self._series_key()
         state = self._tenants.pop(tenant, None)
         if state is None:
             self._make_room()
-            state = Tenant(limits=limits, metrics=self._metrics.tenant(tenant), now_s=now_s)
+            metrics = self._metrics.tenant(tenant)
+            state = Tenant(limits=limits, distributors=distributors, key=key, metrics=metrics, now_s=now_s)
         self._tenants[tenant] = state
-        state.follow(limits, now_s)
+        state.follow(limits, distributors, key, now_s)
         state.used_s = now_s
         state.inflight += 1
         try:
@@ -172,15 +196,16 @@ class DistributorService(Service):
             state.metrics.discard(self._metrics.discarded_requests, "rate_limited", 1)
             raise
 
-    async def _decode(self, tenant: str, body: bytes, state: Tenant) -> DecodedPush:
+    async def _decode(self, tenant: str, body: bytes, state: Tenant, key: bytes) -> DecodedPush:
         now_ms, bytes_max = self._clock.now_ms(), self._config.max_recv_msg_size
+        known = state.known
 
         def kernel() -> DecodedPush:
             return decode_remote_write(
                 body,
                 tenant=tenant,
-                key=self._series_key,
-                known=state.known,
+                key=key,
+                known=known,
                 limits=state.push_limits,
                 now_ms=now_ms,
                 bytes_max=bytes_max,
@@ -228,9 +253,22 @@ class DistributorService(Service):
             now_s = self._clock.monotonic()
             self._rate.tick(max(now_s - last_s, TICK_S / 2))
             last_s = now_s
+            await self._announce(self._traffic.state(now_s))
             ticks += 1
             if ticks % SWEEP_TICKS == 0:
                 self._sweep(now_s)
+            if ticks % AGE_TICKS == 0:
+                self._store.age()
+
+    async def _announce(self, state: InstanceState) -> None:
+        """Tell the other distributors whether this one takes traffic."""
+        if state is self._announced:
+            return
+        try:
+            await self._peers.announce(state)
+        except Unavailable:
+            return  # again at the next tick
+        self._announced = state
 
     def _sweep(self, now_s: float) -> None:
         """Forget tenants that have been idle for long, and show how many series of the others are known."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from mimir_rw._native import LabelFrame, RefusedSamples, SampleColumns
 from mimir_rw.config.limits import TenantLimits
-from mimir_rw.rpc.contracts.ingester import PushResult, Rejection
+from mimir_rw.rpc.contracts.ingester import PushResult, Rejection, U32Column
 from mimir_rw.tsdb.head import AppendLimits
 
 _ADJUST = "to change the limit, set -{flag} or the tenant's override, or contact your service administrator"
@@ -29,8 +29,8 @@ DISCARD_REASONS = {
 
 
 def append_limits(limits: TenantLimits, *, series: int, instance_room: int | None) -> AppendLimits:
-    """Limits of the next group. series: what the tenant has. instance_room: series that the process may still add
-    over all tenants, None for any number."""
+    """Limits of the next group. limits: this ingester's part. series: what the tenant has of its own here.
+    instance_room: series that the process may still add over all tenants, None for any number."""
     series_max = limits.max_global_series_per_user
     if instance_room is not None:
         # To the head 0 means no limit; a tenant's first push is refused by the caller before it comes to that.
@@ -44,11 +44,15 @@ def append_limits(limits: TenantLimits, *, series: int, instance_room: int | Non
 
 
 def push_result(
-    stored: int, refused: Iterable[RefusedSamples], limits: TenantLimits, more: Iterable[Rejection]
+    stored: int,
+    refused: Iterable[RefusedSamples],
+    limits: TenantLimits,
+    more: Iterable[Rejection],
+    unresolved: U32Column,
 ) -> PushResult:
-    """The outcome of a push: samples, then whatever else was refused."""
-    samples = (Rejection(r.error_id, r.count, refused_text(r, limits)) for r in refused)
-    return PushResult(stored, (*samples, *more))
+    """The outcome of a push: samples, then whatever else was refused. limits: as the tenant has them."""
+    samples = (Rejection(r.error_id, r.count, refused_text(r, limits), r.rows) for r in refused)
+    return PushResult(stored, (*samples, *more), unresolved)
 
 
 def refused_text(refused: RefusedSamples, limits: TenantLimits) -> str:

@@ -11,8 +11,7 @@ probe can write to the data directory again, or when a later group is stored.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -21,33 +20,26 @@ from mimir_rw._native import (
     Head,
     HeadStats,
     LabelFrame,
-    RefusedSamples,
     RegexError,
     ReplayReport,
     WalFailed,
     WriteBatch,
 )
-from mimir_rw.components.ingester.core import (
-    DISCARD_REASONS,
-    EmptySeriesSet,
-    append_limits,
-    largest_first,
-    push_result,
-    replay_text,
-)
-from mimir_rw.components.ingester.metadata import MetadataStore
+from mimir_rw.components.ingester.core import EmptySeriesSet, append_limits, largest_first, replay_text
 from mimir_rw.components.ingester.metrics import IngesterMetrics
+from mimir_rw.components.ingester.ownership import Ownership, RingSource
+from mimir_rw.components.ingester.push import PushPath
+from mimir_rw.components.ingester.tenant import Tenant
 from mimir_rw.config.limits import Limits
 from mimir_rw.config.tree import IngesterConfig, IngesterInstanceLimits, TsdbConfig
 from mimir_rw.kit.clock import Clock
 from mimir_rw.kit.logging import get_logger
 from mimir_rw.kit.metrics import Counter, Family, Metrics
-from mimir_rw.kit.moving_rate import MovingRate
 from mimir_rw.kit.offload import Offload, usable_cores
 from mimir_rw.kit.service import Service, ServiceState
-from mimir_rw.model.errors import BadRequest, MimirError, Overloaded, Unavailable
+from mimir_rw.model.errors import BadRequest, MimirError, Unavailable
 from mimir_rw.model.labels import Matcher
-from mimir_rw.rpc.contracts.ingester import Charge, MetricMetadata, PushPart, PushResult, Rejection, TenantStats
+from mimir_rw.rpc.contracts.ingester import Charge, MetricMetadata, PushPart, PushResult, TenantStats
 from mimir_rw.storage.contract import SelectHints, SeriesSet
 from mimir_rw.tsdb.directory import DataDirectory
 from mimir_rw.tsdb.head import AppendLimits, HeadOptions, TenantHead
@@ -60,25 +52,14 @@ T = TypeVar("T")
 MatcherTuples = list[tuple[int, str, str]]
 
 
-class Tenant:
-    """What the ingester holds of one tenant."""
-
-    __slots__ = ("head", "metadata", "rate", "samples", "samples_failed")
-
-    def __init__(self, *, head: TenantHead, samples: Counter, samples_failed: Counter) -> None:
-        self.head = head
-        self.metadata = MetadataStore()
-        self.rate = MovingRate()
-        self.samples = samples
-        self.samples_failed = samples_failed
-
-
 @dataclass(frozen=True, slots=True)
 class HeadFacts:
     """What status pages show of a head."""
 
     tenant: str
     series: int
+    owned_series: int
+    """Those that count against the tenant's limits here."""
     min_time_ms: int | None
     max_time_ms: int | None
 
@@ -95,10 +76,12 @@ class IngesterService(Service):
         clock: Clock,
         metrics: Metrics,
         discarded_samples: Family[Counter],
-        series_key: bytes,
+        series_key: Callable[[], bytes],
+        ring: RingSource,
+        instance_id: str,
     ) -> None:
-        """series_key: the cluster's secret of 32 bytes that series are hashed with. discarded_samples: labels reason
-        and user."""
+        """series_key: the cluster's secret of 32 bytes that series are hashed with, as of now; `rekey` tells of another
+        one. discarded_samples: labels reason and user. ring: the ingesters'; this one is instance_id in it."""
         super().__init__("ingester")
         self._config = config
         self._tsdb = tsdb
@@ -112,8 +95,8 @@ class IngesterService(Service):
             stats=self._stats_by_tenant,
             broken=lambda: len(self.broken()),
         )
+        self._series_key = series_key
         self._options = HeadOptions(
-            hash_key=series_key,
             segment_bytes=tsdb.wal_segment_size_bytes,
             fsync=tsdb.wal_fsync,
             compress=tsdb.wal_compression_enabled,
@@ -121,7 +104,21 @@ class IngesterService(Service):
         )
         self._directory = DataDirectory(Path(tsdb.dir))
         self._tenants: dict[str, Tenant] = {}
-        self._rate = MovingRate()
+        self._push = PushPath(
+            limits=limits,
+            instance_limits=instance_limits,
+            tenant=lambda name: self._tenants.get(name) or self._first_push(name),
+            clock=clock,
+            metrics=self._metrics,
+        )
+        self._ownership = Ownership(
+            ring=ring,
+            instance_id=instance_id,
+            tenants=self._tenants,
+            limits=limits,
+            clock=clock,
+            interval_s=config.owned_series_update_interval / 1000,
+        )
         self._log = get_logger(component="ingester")
         self._replaying: dict[str, None] = {}
         self._replayed = 0
@@ -148,6 +145,7 @@ class IngesterService(Service):
             self._log.info("write-ahead logs replayed", tenants=len(found), seconds=round(took_s, 3))
         self.tasks.spawn(self._sync_loop(), name="ingester-sync")
         self.tasks.spawn(self._rate_loop(), name="ingester-rates")
+        self.tasks.spawn(self._ownership.run(), name="ingester-ownership")
 
     async def shut_down(self) -> None:
         """Store what waits, sync and close every head, give the directory free."""
@@ -190,6 +188,7 @@ class IngesterService(Service):
             tenant=tenant,
             directory=self._directory.tenant(tenant),
             options=self._options,
+            hash_key=self._series_key(),
             offload=self._offload,
             limits=lambda: self._group_limits(tenant),
             on_progress=self._log_progress,
@@ -197,7 +196,10 @@ class IngesterService(Service):
         )
         metrics = self._metrics
         self._tenants[tenant] = made = Tenant(
-            head=head, samples=metrics.samples.labels(tenant), samples_failed=metrics.samples_failed.labels(tenant)
+            head=head,
+            shares=self._ownership.history(tenant),
+            samples=metrics.samples.labels(tenant),
+            samples_failed=metrics.samples_failed.labels(tenant),
         )
         return made
 
@@ -237,9 +239,10 @@ class IngesterService(Service):
 
     def _group_limits(self, tenant: str) -> AppendLimits:
         bound = self._instance_limits().max_series
-        series = self._tenants[tenant].head.extent[0]
+        state = self._tenants[tenant]
         room = bound - self._series_count() if bound else None
-        return append_limits(self._limits.for_tenant(tenant), series=series, instance_room=room)
+        limits = state.local_limits(self._limits.for_tenant(tenant), self._clock.monotonic())
+        return append_limits(limits, series=state.head.owned, instance_room=room)
 
     def _series_count(self) -> int:
         return sum(tenant.head.extent[0] for tenant in self._tenants.values())
@@ -248,98 +251,41 @@ class IngesterService(Service):
 
     async def push(self, tenant: str, batch: WriteBatch) -> PushResult:
         """See `rpc.contracts.ingester.Ingester`."""
-        if self.state is not ServiceState.RUNNING:
-            raise Unavailable("the ingester is not running")
-        with self._admitted(batch.byte_size):
-            state = self._tenants.get(tenant) or self._first_push(tenant)
-            rejections = self._push_metadata(tenant, state, batch)
-            if not batch.sample_count:
-                return PushResult(0, tuple(rejections))
-            try:
-                result = await state.head.lane.push(batch)
-            except Exception:
-                state.samples_failed.inc(batch.sample_count)
-                raise
-            limits = self._limits.for_tenant(tenant)
-            stored, refused = result.samples_stored, result.refused
-            state.samples.inc(stored)
-            state.rate.add(stored)
-            self._rate.add(stored)
-            if refused:
-                self._count_refused(tenant, state, refused)
-                self._check_instance_series(state, refused, limits.max_global_series_per_user)
-            return push_result(stored, refused, limits, rejections)
+        self._check_running()
+        return await self._push.push(PushPart(tenant, batch))
 
     async def push_group(self, parts: Sequence[PushPart]) -> list[PushResult | MimirError]:
         """See `rpc.contracts.ingester.Ingester`."""
-        return await asyncio.gather(*(self._push_part(part) for part in parts))
+        self._check_running()
+        return await self._push.group(parts)
 
-    async def _push_part(self, part: PushPart) -> PushResult | MimirError:
+    def rekey(self, key: bytes) -> None:
+        """The cluster has another series key: every head hashes with it from its next turn on."""
+        for name, tenant in list(self._tenants.items()):
+            self.tasks.spawn(self._rekey(name, tenant.head, key), name=f"rekeying {name}")
+
+    async def _rekey(self, name: str, head: TenantHead, key: bytes) -> None:
         try:
-            return await self.push(part.tenant, part.batch)
-        except MimirError as error:
-            return error
+            await head.rekey(key)
+        except (Unavailable, WalFailed) as error:
+            self._log.warning("a head keeps an old series key", tenant=name, err=str(error))
+
+    def _check_running(self) -> None:
+        if self.state is not ServiceState.RUNNING:
+            raise Unavailable("the ingester is not running")
 
     def _first_push(self, tenant: str) -> Tenant:
         bounds = self._instance_limits()
         if bounds.max_tenants and len(self._tenants) >= bounds.max_tenants:
-            raise self._overloaded("max-tenants", "tenants", bounds.max_tenants)
+            raise self._push.overloaded("max-tenants", "tenants", bounds.max_tenants)
         if bounds.max_series and self._series_count() >= bounds.max_series:
-            raise self._overloaded("max-series", "series in memory", bounds.max_series)
+            raise self._push.overloaded("max-series", "series in memory", bounds.max_series)
         state = self._new_tenant(tenant)
         self.tasks.spawn(self._open_new(state.head), name=f"opening {tenant}")
+        told = self._ownership.tell(tenant, state)  # before the push that waits for it
+        if told is not None:
+            told.add_done_callback(lambda done: done.cancelled() or done.exception())
         return state
-
-    def _push_metadata(self, tenant: str, state: Tenant, batch: WriteBatch) -> list[Rejection]:
-        if not batch.metadata_count:
-            return []
-        limits, now_s = self._limits.for_tenant(tenant), self._clock.monotonic()
-        rejections = state.metadata.update(batch.metadata_rows(), limits, now_s)
-        refused = sum(r.count for r in rejections)
-        self._metrics.metadata.labels(tenant).inc(batch.metadata_count - refused)
-        self._metrics.metadata_failed.labels(tenant).inc(refused)
-        return rejections
-
-    @contextmanager
-    def _admitted(self, size: int) -> Iterator[None]:
-        """Hold a place among the pushes this process works on; Overloaded when there is none."""
-        bounds, inflight, inflight_bytes = self._instance_limits(), self._metrics.inflight, self._metrics.inflight_bytes
-        if bounds.max_inflight_push_requests and inflight.value >= bounds.max_inflight_push_requests:
-            raise self._overloaded("max-inflight-push-requests", "pushes in work", bounds.max_inflight_push_requests)
-        bytes_max = bounds.max_inflight_push_requests_bytes
-        if bytes_max and inflight_bytes.value and inflight_bytes.value + size > bytes_max:
-            raise self._overloaded("max-inflight-push-requests-bytes", "bytes of pushes in work", bytes_max)
-        if bounds.max_ingestion_rate and self._rate.per_second >= bounds.max_ingestion_rate:
-            raise self._overloaded("max-ingestion-rate", "samples per second", bounds.max_ingestion_rate)
-        inflight.inc()
-        inflight_bytes.inc(size)
-        try:
-            yield
-        finally:
-            inflight.dec()
-            inflight_bytes.dec(size)
-
-    def _count_refused(self, tenant: str, state: Tenant, refused: Sequence[RefusedSamples]) -> None:
-        for r in refused:
-            reason = DISCARD_REASONS.get(r.error_id, r.error_id)
-            self._metrics.discarded_samples.labels(reason, tenant).inc(r.count)
-            state.samples_failed.inc(r.count)
-
-    def _check_instance_series(self, state: Tenant, refused: Sequence[RefusedSamples], tenant_max: int) -> None:
-        """A series refused although the tenant may have more was refused by the limit of this process."""
-        if all(r.error_id != "max-series-per-user" for r in refused):
-            return
-        bound, series = self._instance_limits().max_series, state.head.extent[0]
-        if bound and (not tenant_max or series < tenant_max):
-            raise self._overloaded("max-series", "series in memory", bound)
-
-    def _overloaded(self, limit: str, what: str, bound: float) -> Overloaded:
-        self._metrics.rejected.labels(f"ingester_{limit.replace('-', '_')}").inc()
-        return Overloaded(
-            f"this ingester is at its limit of {bound:g} {what}; to change it, set -ingester.instance-limits.{limit} "
-            "or contact your service administrator",
-            error_id=f"ingester-{limit}",
-        )
 
     def _appended(self, head: TenantHead, failure: WalFailed | None) -> None:
         if failure is None:
@@ -389,7 +335,7 @@ class IngesterService(Service):
             now_s = self._clock.monotonic()
             elapsed_s = max(now_s - last_s, period_s / 2)
             last_s = now_s
-            self._rate.tick(elapsed_s)
+            self._push.rate.tick(elapsed_s)
             for tenant in self._tenants.values():
                 tenant.rate.tick(elapsed_s)
                 tenant.metadata.forget_before(now_s - self._config.metadata_retain_period / 1000)
@@ -435,7 +381,7 @@ class IngesterService(Service):
     def heads(self) -> list[HeadFacts]:
         """Facts about the open heads, by tenant."""
         opened = ((name, tenant.head) for name, tenant in sorted(self._tenants.items()) if tenant.head.is_open)
-        return [HeadFacts(name, *head.extent) for name, head in opened]
+        return [_facts(name, head) for name, head in opened]
 
     def broken(self) -> list[tuple[str, str]]:
         """Tenants whose log cannot be replayed, and why; all their requests are refused."""
@@ -446,8 +392,7 @@ class IngesterService(Service):
 
         Raises Unavailable while its log is being replayed or cannot be, BadRequest for a matcher that is wrong.
         """
-        if self.state is not ServiceState.RUNNING:
-            raise Unavailable("the ingester is not running")
+        self._check_running()
         state = self._tenants.get(tenant)
         if state is None:
             return nothing
@@ -461,6 +406,11 @@ class IngesterService(Service):
         """Runs in the thread that renders metrics."""
         stats = ((name, tenant.head.stats()) for name, tenant in list(self._tenants.items()))
         return {name: found for name, found in stats if found is not None}
+
+
+def _facts(name: str, head: TenantHead) -> HeadFacts:
+    series, mint, maxt = head.extent
+    return HeadFacts(name, series, head.owned, mint, maxt)
 
 
 def _tuples(matchers: Sequence[Matcher]) -> MatcherTuples:

@@ -25,15 +25,16 @@ Row = tuple[Mapping[str, str], Sequence[tuple[int, float]]]
 Metadata = tuple[int, str, str, str]
 
 
-def batch(*rows: Row, metadata: Sequence[Metadata] = (), tenant: str = "t") -> WriteBatch:
-    """rows: labels and (ms, value) samples. metadata: type number, metric, help, unit."""
+def batch(*rows: Row, metadata: Sequence[Metadata] = (), tenant: str = "t", key: bytes = KEY) -> WriteBatch:
+    """rows: labels and (ms, value) samples. metadata: type number, metric, help, unit. key: what series are hashed
+    with."""
     push = decode_remote_write(
         body(
             *(series(labels, samples) for labels, samples in rows),
             *(metadata_field(metric, kind, help_, unit) for kind, metric, help_, unit in metadata),
         ),
         tenant=tenant,
-        key=KEY,
+        key=key,
         known=KnownSeries(entries_max=0),
         limits=_LIMITS,
         now_ms=START_MS,

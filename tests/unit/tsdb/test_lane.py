@@ -51,9 +51,9 @@ async def settle() -> None:
 
 async def test_pushes_that_wait_become_one_group_in_order(lane: Lane, appender: Appender) -> None:
     batches = [sized(1) for _ in range(4)]
-    pushes = [asyncio.create_task(lane.push(b)) for b in batches[:1]]
+    pushes = [asyncio.ensure_future(lane.push(b)) for b in batches[:1]]
     await settle()
-    pushes += [asyncio.create_task(lane.push(b)) for b in batches[1:]]
+    pushes += [asyncio.ensure_future(lane.push(b)) for b in batches[1:]]
     await settle()
     appender.gate.set()
     assert await asyncio.gather(*pushes) == batches
@@ -62,14 +62,14 @@ async def test_pushes_that_wait_become_one_group_in_order(lane: Lane, appender: 
 
 async def test_a_group_is_closed_at_its_bound_but_takes_a_large_batch_alone(lane: Lane, appender: Appender) -> None:
     appender.gate.set()
-    pushes = [asyncio.create_task(lane.push(sized(n))) for n in (3, 2, 9, 1)]
+    pushes = [asyncio.ensure_future(lane.push(sized(n))) for n in (3, 2, 9, 1)]
     await asyncio.gather(*pushes)
     assert [[b.sample_count for b in group] for group in appender.groups] == [[3, 2], [9], [1]]
 
 
 async def test_a_failure_reaches_each_push_of_the_group_and_no_other(lane: Lane, appender: Appender) -> None:
     appender.error = Unavailable("disk")
-    pushes = [asyncio.create_task(lane.push(sized(1))) for _ in range(2)]
+    pushes = [asyncio.ensure_future(lane.push(sized(1))) for _ in range(2)]
     await settle()
     appender.gate.set()
     assert all(isinstance(r, Unavailable) for r in await asyncio.gather(*pushes, return_exceptions=True))
@@ -78,9 +78,9 @@ async def test_a_failure_reaches_each_push_of_the_group_and_no_other(lane: Lane,
 
 
 async def test_too_much_waiting_is_refused(lane: Lane, appender: Appender) -> None:
-    pushes = [asyncio.create_task(lane.push(sized(1)))]
+    pushes = [asyncio.ensure_future(lane.push(sized(1)))]
     await settle()
-    pushes += [asyncio.create_task(lane.push(sized(1))) for _ in range(4)]
+    pushes += [asyncio.ensure_future(lane.push(sized(1))) for _ in range(4)]
     await settle()
     with pytest.raises(Unavailable):
         await lane.push(sized(1))
@@ -90,7 +90,7 @@ async def test_too_much_waiting_is_refused(lane: Lane, appender: Appender) -> No
 
 
 async def test_a_push_that_leaves_does_not_hold_up_the_others(lane: Lane, appender: Appender) -> None:
-    first, second = (asyncio.create_task(lane.push(sized(1))) for _ in range(2))
+    first, second = (asyncio.ensure_future(lane.push(sized(1))) for _ in range(2))
     await settle()
     first.cancel()
     appender.gate.set()
@@ -98,9 +98,9 @@ async def test_a_push_that_leaves_does_not_hold_up_the_others(lane: Lane, append
 
 
 async def test_close_stores_what_waits_and_fail_does_not(lane: Lane, appender: Appender) -> None:
-    first = asyncio.create_task(lane.push(sized(1)))
+    first = asyncio.ensure_future(lane.push(sized(1)))
     await settle()
-    second = asyncio.create_task(lane.push(sized(1)))
+    second = asyncio.ensure_future(lane.push(sized(1)))
     await settle()
     lane.close("stopping")
     with pytest.raises(Unavailable, match="stopping"):
@@ -110,7 +110,7 @@ async def test_close_stores_what_waits_and_fail_does_not(lane: Lane, appender: A
     assert first.done()
     assert second.done()
     other = Lane(append=appender)
-    waiting = asyncio.create_task(other.push(sized(1)))
+    waiting = asyncio.ensure_future(other.push(sized(1)))
     await settle()
     other.fail("broken")
     with pytest.raises(Unavailable, match="broken"):

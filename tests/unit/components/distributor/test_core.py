@@ -72,7 +72,7 @@ def test_refusal_names_the_first_and_how_many(rejections: list[Rejection], recei
 
 
 def test_item_rate_and_burst() -> None:
-    rates = TenantRates(TenantLimits(ingestion_rate=100, ingestion_burst_size=300), now_s=0.0)
+    rates = TenantRates(TenantLimits(ingestion_rate=100, ingestion_burst_size=300), distributors=1, now_s=0.0)
     rates.take_items(0.0, 200, 100)
     with pytest.raises(RateLimited, match="err-mimir-tenant-max-ingestion-rate"):
         rates.take_items(0.5, 51, 0)
@@ -83,11 +83,11 @@ def test_item_rate_and_burst() -> None:
 
 def test_burst_factor_overrides_the_burst_size() -> None:
     limits = TenantLimits(ingestion_rate=100, ingestion_burst_size=1, ingestion_burst_factor=2)
-    TenantRates(limits, now_s=0.0).take_items(0.0, 200, 0)
+    TenantRates(limits, distributors=1, now_s=0.0).take_items(0.0, 200, 0)
 
 
 def test_request_rate() -> None:
-    rates = TenantRates(TenantLimits(request_rate=2, request_burst_size=3), now_s=0.0)
+    rates = TenantRates(TenantLimits(request_rate=2, request_burst_size=3), distributors=1, now_s=0.0)
     for _ in range(3):
         rates.take_request(0.0)
     with pytest.raises(RateLimited, match="err-mimir-tenant-max-request-rate"):
@@ -95,17 +95,34 @@ def test_request_rate() -> None:
     rates.take_request(0.5)
 
 
+def test_rates_are_divided_by_the_distributors_and_bursts_are_not() -> None:
+    limits = TenantLimits(ingestion_rate=100, ingestion_burst_size=300, request_rate=10, request_burst_size=20)
+    rates = TenantRates(limits, distributors=4, now_s=0.0)
+    rates.take_items(0.0, 300, 0)
+    rates.take_items(4.0, 100, 0)
+    with pytest.raises(RateLimited, match="ingestion rate of 100 a second"):
+        rates.take_items(4.0, 1, 0)
+    rates.follow(limits, distributors=2, now_s=4.0)
+    rates.take_items(6.0, 100, 0)
+    for _ in range(20):
+        rates.take_request(0.0)
+    with pytest.raises(RateLimited):
+        rates.take_request(0.0)
+
+
 def test_rates_of_zero_are_no_limit() -> None:
-    rates = TenantRates(TenantLimits(request_rate=0, ingestion_rate=0, ingestion_burst_size=0), now_s=0.0)
+    rates = TenantRates(
+        TenantLimits(request_rate=0, ingestion_rate=0, ingestion_burst_size=0), distributors=1, now_s=0.0
+    )
     for _ in range(1000):
         rates.take_request(0.0)
         rates.take_items(0.0, 10**6, 0)
 
 
 def test_rates_follow_new_limits_without_refilling() -> None:
-    rates = TenantRates(TenantLimits(ingestion_rate=100, ingestion_burst_size=300), now_s=0.0)
+    rates = TenantRates(TenantLimits(ingestion_rate=100, ingestion_burst_size=300), distributors=1, now_s=0.0)
     rates.take_items(0.0, 300, 0)
-    rates.follow(TenantLimits(ingestion_rate=1000, ingestion_burst_size=300), now_s=0.0)
+    rates.follow(TenantLimits(ingestion_rate=1000, ingestion_burst_size=300), distributors=1, now_s=0.0)
     with pytest.raises(RateLimited):
         rates.take_items(0.0, 1, 0)
     rates.take_items(0.25, 250, 0)

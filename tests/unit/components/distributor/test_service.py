@@ -1,24 +1,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from mimir_rw._native import WriteBatch
+from mimir_rw.components.distributor.metrics import DistributorMetrics
 from mimir_rw.components.distributor.service import IDLE_S, DistributorService
 from mimir_rw.config.limits import Limits, TenantLimits
 from mimir_rw.config.tree import DistributorConfig, DistributorInstanceLimits
 from mimir_rw.kit.metrics import Metrics
 from mimir_rw.kit.offload import InlineOffload
 from mimir_rw.kit.service import ServiceState
+from mimir_rw.kit.tasks import TaskSupervisor
 from mimir_rw.model.errors import BadRequest, MimirError, Overloaded, RateLimited, TooLarge, Unavailable
-from mimir_rw.rpc.contracts.ingester import PushResult, Rejection
+from mimir_rw.ring.desc import InstanceState
+from mimir_rw.rpc.contracts.ingester import Rejection
 from tests.remote_write import body, metadata, series
 
 NOW_MS = 1_700_000_000_000
+KEY = bytes(32)
 
 
 class FakeClock:
@@ -32,30 +36,55 @@ class FakeClock:
         return self.seconds
 
 
-class FakeIngester:
+class FakeStore:
     """Keeps what it is given; answers with `rejections`, once `gate` is open."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[str, WriteBatch]] = []
+        self.shard_sizes: list[int] = []
+        self.keys: list[bytes] = []
         self.rejections: tuple[Rejection, ...] = ()
         self.called = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def push(self, tenant: str, batch: WriteBatch) -> PushResult:
+    async def store(self, tenant: str, batch: WriteBatch, *, shard_size: int, key: bytes) -> Sequence[Rejection]:
         self.called.set()
         await self.gate.wait()
         self.batches.append((tenant, batch))
-        return PushResult(batch.sample_count, self.rejections)
+        self.shard_sizes.append(shard_size)
+        self.keys.append(key)
+        return self.rejections
+
+    def start(self, tasks: TaskSupervisor) -> None: ...
+
+    def age(self) -> None: ...
+
+    async def drain(self) -> None: ...
 
     def rows(self) -> list[dict[str, str]]:
         return [dict(batch.row_labels(i)) for _, batch in self.batches for i in range(batch.series_count)]
 
 
+class FakePeers:
+    def __init__(self) -> None:
+        self.others = 0
+        self.announced: list[InstanceState] = []
+
+    def count(self) -> int:
+        return 1 + self.others
+
+    async def announce(self, state: InstanceState) -> None:
+        self.announced.append(state)
+
+
 class Bed:
-    def __init__(self, service: DistributorService, ingester: FakeIngester, clock: FakeClock, metrics: Metrics) -> None:
+    def __init__(
+        self, service: DistributorService, store: FakeStore, peers: FakePeers, clock: FakeClock, metrics: Metrics
+    ) -> None:
         self.service = service
-        self.ingester = ingester
+        self.store = store
+        self.peers = peers
         self.clock = clock
         self.metrics = metrics
 
@@ -75,24 +104,26 @@ async def bed(
     offload: InlineOffload | None = None,
     **more: Any,
 ) -> AsyncIterator[Bed]:
-    metrics, clock, ingester = Metrics(), FakeClock(), FakeIngester()
+    metrics, clock, store, peers = Metrics(), FakeClock(), FakeStore(), FakePeers()
     instance_limits: Callable[[], DistributorInstanceLimits] = lambda: instance or DistributorInstanceLimits()  # noqa: E731
     service = DistributorService(
         config=config or DistributorConfig(),
         limits=Limits(defaults=tenant_limits or TenantLimits()),
         instance_limits=instance_limits,
-        ingester=ingester,  # type: ignore[arg-type]
+        store=store,
+        peers=peers,
         offload=offload or InlineOffload(),
         clock=clock,
-        metrics=metrics,
-        discarded_samples=metrics.counters("cortex_discarded_samples_total", "", ("reason", "user")),
-        series_key=bytes(32),
-        **more,
+        metrics=DistributorMetrics(
+            metrics=metrics,
+            discarded_samples=metrics.counters("cortex_discarded_samples_total", "", ("reason", "user")),
+        ),
+        **{"series_key": lambda: KEY, **more},
     )
     life = asyncio.ensure_future(service.live())
     await service.wait_state(ServiceState.RUNNING)
     try:
-        yield Bed(service, ingester, clock, metrics)
+        yield Bed(service, store, peers, clock, metrics)
     finally:
         service.request_stop()
         await life
@@ -105,8 +136,8 @@ def up(value: float = 1.0, ts: int = NOW_MS, **labels: str) -> bytes:
 async def test_a_push_reaches_the_ingester_and_is_counted() -> None:
     async with bed() as b:
         await b.push(up(job="a"), up(job="b", ts=NOW_MS - 5000), metadata("up", 2, "help"))
-        assert b.ingester.rows() == [{"__name__": "up", "job": "a"}, {"__name__": "up", "job": "b"}]
-        assert b.ingester.batches[0][1].metadata_rows() == [(2, "up", "help", "")]
+        assert b.store.rows() == [{"__name__": "up", "job": "a"}, {"__name__": "up", "job": "b"}]
+        assert b.store.batches[0][1].metadata_rows() == [(2, "up", "help", "")]
         for line, value in [
             ('cortex_distributor_requests_in_total{user="t",version="1.0"}', 1),
             ('cortex_distributor_samples_in_total{user="t"}', 2),
@@ -134,18 +165,18 @@ async def test_large_bodies_are_decoded_off_the_loop_small_ones_on_it() -> None:
         assert offload.calls == 0
         await b.push(*(up(n=str(n)) for n in range(3000)))
         assert offload.calls == 1
-        assert len(b.ingester.rows()) == 3001
+        assert len(b.store.rows()) == 3001
 
 
 async def test_bad_rows_are_named_and_the_others_stored() -> None:
     async with bed() as b:
-        b.ingester.rejections = (Rejection("sample-out-of-order", 1, "too late"),)
+        b.store.rejections = (Rejection("sample-out-of-order", 1, "too late"),)
         with pytest.raises(BadRequest) as caught:
             await b.push(series({"job": "a"}, [(NOW_MS, 1)]), up(ts=NOW_MS + 601_000), up(), up(a="b"))
         assert caught.value.error_id == "missing-metric-name"
         assert "3 of 4" in str(caught.value)
         assert "1 sample-out-of-order" in str(caught.value)
-        assert len(b.ingester.rows()) == 2
+        assert len(b.store.rows()) == 2
         for reason in ("missing_metric_name", "too_far_in_future"):
             assert b.metric(f'cortex_discarded_samples_total{{reason="{reason}",user="t"}}') == 1
         assert b.metric('cortex_discarded_samples_total{reason="sample_out_of_order",user="t"}') is None
@@ -155,7 +186,7 @@ async def test_a_push_of_which_nothing_is_valid_does_not_reach_the_ingester() ->
     async with bed() as b:
         with pytest.raises(BadRequest, match="has no metric name"):
             await b.push(series({"job": "a"}, [(NOW_MS, 1)]))
-        assert b.ingester.batches == []
+        assert b.store.batches == []
 
 
 @pytest.mark.parametrize(
@@ -181,7 +212,7 @@ async def test_over_the_ingestion_rate_nothing_is_stored() -> None:
         with pytest.raises(RateLimited) as caught:
             await b.push(up(), up(a="b"))
         assert caught.value.error_id == "tenant-max-ingestion-rate"
-        assert len(b.ingester.batches) == 1
+        assert len(b.store.batches) == 1
         assert b.metric('cortex_discarded_samples_total{reason="rate_limited",user="t"}') == 2
         b.clock.seconds = 1.0
         await b.push(up(), up(a="b"))
@@ -208,13 +239,13 @@ async def test_over_the_request_rate() -> None:
 )
 async def test_requests_in_work_are_bounded(instance: DistributorInstanceLimits, error_id: str) -> None:
     async with bed(instance=instance) as b:
-        b.ingester.gate.clear()
+        b.store.gate.clear()
         first = asyncio.ensure_future(b.push(up()))
-        await b.ingester.called.wait()
+        await b.store.called.wait()
         with pytest.raises(Overloaded) as caught:
             await b.push(up())
         assert caught.value.error_id == error_id
-        b.ingester.gate.set()
+        b.store.gate.set()
         await first
         await b.push(up())
 
@@ -232,7 +263,7 @@ async def test_new_limits_hold_from_the_next_push() -> None:
 async def test_metadata_without_name_is_dropped_silently_when_not_enforced() -> None:
     async with bed(TenantLimits(enforce_metadata_metric_name=False)) as b:
         await b.push(up(), metadata("", 2, ""))
-        assert b.ingester.batches[0][1].metadata_count == 0
+        assert b.store.batches[0][1].metadata_count == 0
 
 
 async def test_idle_tenants_and_those_beyond_the_bound_are_forgotten() -> None:
@@ -250,13 +281,13 @@ async def test_idle_tenants_and_those_beyond_the_bound_are_forgotten() -> None:
 
 async def test_a_tenant_with_a_request_in_work_is_not_forgotten() -> None:
     async with bed(tenants_max=1) as b:
-        b.ingester.gate.clear()
+        b.store.gate.clear()
         first = asyncio.ensure_future(b.push(up(), tenant="a"))
-        await b.ingester.called.wait()
+        await b.store.called.wait()
         second = asyncio.ensure_future(b.push(up(), tenant="b"))
         await asyncio.sleep(0)
         assert set(b.service._tenants) == {"a", "b"}
-        b.ingester.gate.set()
+        b.store.gate.set()
         await asyncio.gather(first, second)
 
 
@@ -265,3 +296,46 @@ async def test_stopped_it_takes_nothing() -> None:
         pass
     with pytest.raises(Unavailable):
         await b.push(up())
+
+
+async def test_rates_follow_the_number_of_distributors() -> None:
+    async with bed(TenantLimits(ingestion_rate=8, ingestion_burst_size=4)) as b:
+        b.peers.others = 3
+        await b.push(*(up(n=str(n)) for n in range(4)))
+        b.clock.seconds += 1
+        with pytest.raises(RateLimited):
+            await b.push(*(up(n=str(n)) for n in range(4)))
+        await b.push(up(), up(n="1"))
+        b.peers.others = 1
+        with pytest.raises(RateLimited):
+            await b.push(up())
+        b.clock.seconds += 1
+        await b.push(*(up(n=str(n)) for n in range(4)))
+
+
+async def test_the_others_are_told_of_traffic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mimir_rw.components.distributor.service.TICK_S", 0.001)
+    async with bed() as b:
+
+        async def announced(*states: InstanceState) -> None:
+            async with asyncio.timeout(5):
+                while b.peers.announced != [*states]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+
+        await announced(InstanceState.JOINING)
+        await b.push(up())
+        await announced(InstanceState.JOINING, InstanceState.ACTIVE)
+        b.clock.seconds += 61
+        await announced(InstanceState.JOINING, InstanceState.ACTIVE, InstanceState.PENDING)
+
+
+async def test_pushes_go_to_the_tenants_shard_hashed_with_the_present_key() -> None:
+    key = KEY
+    async with bed(TenantLimits(ingestion_tenant_shard_size=6), series_key=lambda: key) as b:
+        await b.push(up())
+        key = b"n" * 32
+        await b.push(up())
+        assert b.store.shard_sizes == [6, 6]
+        assert b.store.keys == [KEY, key]
+        first, second = (batch.hash_bytes(0) for _, batch in b.store.batches)
+        assert first != second

@@ -8,9 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from mimir_rw._native import WriteBatch
+from mimir_rw._native import WriteBatch, decode_batch
+from mimir_rw.components.ingester import ownership
 from mimir_rw.components.ingester import service as module
 from mimir_rw.components.ingester.service import IngesterService
 from mimir_rw.config.limits import Limits, TenantLimits
@@ -21,10 +24,35 @@ from mimir_rw.kit.offload import InlineOffload
 from mimir_rw.kit.service import ServiceState
 from mimir_rw.model.errors import BadRequest, Overloaded, Unavailable
 from mimir_rw.model.labels import Matcher, MatchType
+from mimir_rw.ring.desc import RPC_VERSION_KEY, InstanceDesc, RingDesc
+from mimir_rw.ring.settings import RingSettings
+from mimir_rw.ring.view import RingView, empty_view, ring_view
+from mimir_rw.rpc.contracts.ingester import NO_ROWS, PushPart, PushResult
 from mimir_rw.storage.contract import SelectHints
 from tests.unit.tsdb.batches import KEY, START_MS, batch, up
 
+ME = "ingester-a-1"
 HINTS = SelectHints(mint=0, maxt=1 << 50)
+
+
+class FakeRing:
+    """A ring that a test changes."""
+
+    def __init__(self) -> None:
+        self._view = empty_view(RingSettings())
+        self._watchers: list[Callable[[RingView], None]] = []
+
+    def view(self) -> RingView:
+        return self._view
+
+    def watch(self, watcher: Callable[[RingView], None]) -> Callable[[], None]:
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher)
+
+    def become(self, *instances: InstanceDesc) -> None:
+        self._view = ring_view(RingDesc(instances), RingSettings(replication_factor=3, zone_awareness=True))
+        for watcher in self._watchers:
+            watcher(self._view)
 
 
 class World:
@@ -35,6 +63,8 @@ class World:
         self.limits = Limits(defaults=TenantLimits(out_of_order_time_window=0))
         self.instance = IngesterInstanceLimits()
         self.metrics = Metrics()
+        self.ring = FakeRing()
+        self.key = KEY
 
     def service(self) -> IngesterService:
         self.metrics = Metrics()
@@ -47,7 +77,9 @@ class World:
             clock=SystemClock(),
             metrics=self.metrics,
             discarded_samples=self.metrics.counters("cortex_discarded_samples_total", "", ("reason", "user")),
-            series_key=KEY,
+            series_key=lambda: self.key,
+            ring=self.ring,
+            instance_id=ME,
         )
 
     @asynccontextmanager
@@ -255,3 +287,126 @@ async def test_nothing_is_served_before_and_after(world: World) -> None:
         pass
     with pytest.raises(Unavailable):
         await running.push("t", scrape(0, "a"))
+
+
+def reference(what: WriteBatch) -> WriteBatch:
+    """The same rows without their labels."""
+    return decode_batch(what.encode(labelled=NO_ROWS), tenant="t", key=KEY)
+
+
+def names(rows: NDArray[np.uint32]) -> list[int]:
+    return list(rows.tolist())
+
+
+async def test_a_group_has_an_outcome_for_each_part_and_one_log_write_for_each_tenant(world: World) -> None:
+    async with world.running() as service:
+        await service.push("t", batch(up("a", (START_MS, 1.0))))
+        writes = world.metric("cortex_ingester_tsdb_wal_written_bytes_total")
+        outcomes = await service.push_group(
+            [
+                PushPart("t", batch(up("a", (START_MS + 1, 1.0)))),
+                PushPart("t", batch(up("b", (START_MS, 1.0)), up("a", (START_MS, 2.0)))),
+                PushPart("u", batch(up("a", (START_MS, 1.0)), tenant="u")),
+                PushPart("../x", batch(up("a", (START_MS, 1.0)))),
+                PushPart("t", batch(metadata=[(1, "up", "help", "")])),
+            ]
+        )
+        assert [type(o) for o in outcomes] == [PushResult, PushResult, PushResult, BadRequest, PushResult]
+        assert [o.samples_stored for o in outcomes if isinstance(o, PushResult)] == [1, 1, 1, 0]
+        second = outcomes[1]
+        assert isinstance(second, PushResult)
+        assert [(r.error_id, names(r.rows)) for r in second.rejections] == [("sample-out-of-order", [1])]
+        assert world.metric("cortex_ingester_tsdb_wal_written_bytes_total") > writes
+        assert world.metric("cortex_ingester_inflight_push_requests") == 0
+        assert world.metric("cortex_ingester_inflight_push_requests_bytes") == 0
+
+
+async def test_a_part_over_the_bound_of_work_is_refused_alone(world: World) -> None:
+    world.instance = IngesterInstanceLimits(max_inflight_push_requests=2)
+    async with world.running() as service:
+        parts = [PushPart("t", batch(up(name, (START_MS, 1.0)))) for name in "abc"]
+        outcomes = await service.push_group(parts)
+        assert [type(o) for o in outcomes] == [PushResult, PushResult, Overloaded]
+
+
+async def test_rows_without_labels_are_stored_where_the_series_is_known(world: World) -> None:
+    async with world.running() as service:
+        await service.push("t", batch(up("a", (START_MS, 1.0))))
+        result = await service.push("t", reference(batch(up("b", (START_MS, 5.0)), up("a", (START_MS + 1, 2.0)))))
+        assert (result.samples_stored, names(result.unresolved)) == (1, [0])
+        assert await stored(service, "t") == {"a": [1.0, 2.0]}
+
+
+async def test_another_key_from_the_next_push_on(world: World) -> None:
+    async with world.running() as service:
+        await service.push("t", batch(up("a", (START_MS, 1.0))))
+        world.key = bytes(reversed(KEY))
+        service.rekey(world.key)
+        await asyncio.sleep(0)
+        result = await service.push("t", reference(batch(up("a", (START_MS + 1, 2.0)))))
+        assert names(result.unresolved) == [0]
+        result = await service.push("t", batch(up("a", (START_MS + 2, 3.0))))
+        assert result.samples_stored == 1
+        encoded = batch(up("a", (START_MS + 3, 4.0)), key=world.key).encode(labelled=NO_ROWS)
+        result = await service.push("t", decode_batch(encoded, tenant="t", key=world.key))
+        assert result.samples_stored == 1
+        await service.push("u", batch(up("a", (START_MS, 1.0)), tenant="u", key=world.key))
+        assert await stored(service, "t") == {"a": [1.0, 3.0, 4.0]}
+
+
+def zone(*ids: str) -> list[InstanceDesc]:
+    """Ingesters of zone a, and one of each other zone, with 64 tokens each by their names."""
+    made = []
+    for id in (*ids, "ingester-b-1", "ingester-c-1"):
+        tokens = np.random.default_rng(list(id.encode())).integers(0, 1 << 32, 64, dtype=np.uint32)
+        made.append(InstanceDesc(id, zone=id[9], tokens=tuple(sorted(tokens.tolist())), versions={RPC_VERSION_KEY: 2}))
+    return made
+
+
+async def test_limits_follow_the_share_of_the_ring_and_count_owned_series(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "LIMIT_KEPT_S", 0.0)
+    world.limits = Limits(defaults=TenantLimits(max_global_series_per_user=100, out_of_order_time_window=0))
+    world.ring.become(*zone(ME))
+    async with world.running() as service:
+        result = await service.push("t", batch(*(up(str(n), (START_MS, 1.0)) for n in range(101))))
+        assert [r.count for r in result.rejections] == [1]
+        assert "limit of 100 series per tenant" in result.rejections[0].first
+        assert "-ingester.max-global-series-per-user" in result.rejections[0].first
+        world.ring.become(*zone(ME, "ingester-a-2"))
+        await asyncio.sleep(0.05)
+        [facts] = service.heads()
+        assert facts.series == 100
+        assert 30 < facts.owned_series < 70
+        new = batch(*(up(f"new-{n}", (START_MS, 1.0)) for n in range(200)))
+        result = await service.push("t", new)
+        [facts] = service.heads()
+        assert result.rejections
+        assert 50 <= facts.owned_series < 70
+        assert facts.series > 150, "what is another ingester's is not counted"
+        world.ring.become(*zone(ME))
+        await asyncio.sleep(0.05)
+        [facts] = service.heads()
+        assert facts.owned_series == facts.series
+
+
+async def test_a_limit_that_the_ring_lowers_is_lowered_one_block_range_later(world: World) -> None:
+    world.limits = Limits(defaults=TenantLimits(max_global_series_per_user=100))
+    world.ring.become(*zone(ME))
+    async with world.running() as service:
+        await service.push("t", batch(*(up(str(n), (START_MS, 1.0)) for n in range(95))))
+        world.ring.become(*zone(ME, "ingester-a-2"))
+        await asyncio.sleep(0.05)
+        owned = service.heads()[0].owned_series
+        more = [up(f"new-{n}", (START_MS, 1.0)) for n in range(100 - owned)]
+        assert not (await service.push("t", batch(*more))).rejections
+
+
+async def test_a_new_tenants_first_push_is_already_held_to_its_share(world: World) -> None:
+    world.limits = Limits(defaults=TenantLimits(max_global_series_per_user=100))
+    world.ring.become(*zone(ME, "ingester-a-2"))
+    async with world.running() as service:
+        result = await service.push("t", batch(*(up(str(n), (START_MS, 1.0)) for n in range(200))))
+        assert result.rejections
+        assert 50 <= service.heads()[0].owned_series < 70
