@@ -140,6 +140,8 @@ def checked_components(config: Config) -> tuple[str, ...]:
                     f"store (-{ring}.ring.store) keeps in the memory of one process; use memberlist, or -target={ring},"
                     f"{','.join(config.target)}"
                 )
+    if _in_a_cluster(config) and not config.server.grpc_listen_port:
+        raise ConfigError("server.grpc_listen_port (-server.grpc-listen-port): 0 cannot be told to others in a ring")
     if config.ingester.ring.zone_awareness_enabled and "ingester" in components and not zone_of(config):
         raise ConfigError(
             "ingester.ring.instance_availability_zone (-ingester.ring.instance-availability-zone): an ingester needs a "
@@ -148,13 +150,18 @@ def checked_components(config: Config) -> tuple[str, ...]:
     return components
 
 
+def _in_a_cluster(config: Config) -> bool:
+    """Whether any ring is kept outside of this process."""
+    return any(store != "inmemory" for ring in rings(config).values() for store in stores_of(ring.kvstore))
+
+
 def modules_of(config: Config, components: Sequence[str]) -> tuple[str, ...]:
     """All modules of the process, in graph order."""
     stores = [name for ring in rings(config).values() for name in stores_of(ring.kvstore)]
     wanted = {*BASE, *components, GATE}
     if "memberlist" in stores:
         wanted.add(GOSSIP)
-    if set(stores) != {"inmemory"}:
+    if _in_a_cluster(config):
         wanted.add(RPC)
     joined = {ring for component in components for ring in targets()[component].joins}
     if not config.overrides_exporter.ring.enabled:

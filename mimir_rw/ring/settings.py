@@ -11,6 +11,8 @@ class RingSettings:
     zone_awareness: bool = False
     heartbeat_timeout_s: int = 60
     """0: heartbeats are not looked at."""
+    excluded_zones: tuple[str, ...] = ()
+    """Zones whose instances take part in nothing."""
     ignore_unhealthy: bool = False
     """One healthy replica is enough (store-gateways, compactors); otherwise a quorum must be healthy."""
     shards_cached_max: int = 4096

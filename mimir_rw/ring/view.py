@@ -179,7 +179,7 @@ class RingView:
 
 def ring_view(desc: RingDesc, settings: RingSettings, previous: RingView | None = None) -> RingView:
     """previous: a view of the same ring, whose topology is taken over when only heartbeats are newer."""
-    ours = [instance for instance in desc.values() if not instance.foreign]
+    ours = [i for i in desc.values() if not i.foreign and i.zone not in settings.excluded_zones]
     if previous is not None and previous.settings == settings and previous.topology.differs_in_heartbeats(ours):
         return RingView(desc, previous.topology)
     return RingView(desc, Topology(ours, settings))

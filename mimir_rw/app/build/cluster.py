@@ -136,6 +136,7 @@ class Cluster:
                 replication_factor=ingesters.replication_factor if replicated else 1,
                 zone_awareness=ingesters.zone_awareness_enabled if replicated else False,
                 heartbeat_timeout_s=config.heartbeat_timeout // 1000,
+                excluded_zones=ingesters.excluded_zones if replicated else (),
             ),
             clock=self._base.clock,
             metrics=self._ring_metrics,

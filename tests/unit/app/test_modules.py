@@ -137,6 +137,7 @@ def test_only_exporters_with_a_ring_join_it():
         ),
         (["-target=read", "-query-scheduler.ring.store=inmemory"], "-target=query-scheduler,read"),
         (["-target=write", "-ingester.ring.zone-awareness-enabled"], "an ingester needs a zone while"),
+        (["-target=write", "-server.grpc-listen-port=0"], "0 cannot be told to others"),
     ],
 )
 def test_what_could_not_work_says_so(argv, text):

@@ -165,6 +165,15 @@ def test_foreign_instances_take_no_part():
     assert view.replication_set(0, WRITE, now_s=NOW_S).ids == ("ours",)
 
 
+def test_instances_of_excluded_zones_take_no_part():
+    ring = random_ring(3, per_zone=1, tokens=4)
+    zone = sorted(i.zone for i in ring.values())[0]
+    view = ring_view(ring, RingSettings(replication_factor=3, zone_awareness=True, excluded_zones=(zone,)))
+    assert len(view) == 2
+    assert zone not in view.zones
+    assert len(view.desc) == 3
+
+
 def test_heartbeats_keep_the_topology_and_all_else_makes_a_new_one():
     ring = random_ring(1)
     view = ring_view(ring, ZONES3)
