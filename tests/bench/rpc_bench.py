@@ -13,6 +13,7 @@ import pstats
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from mimir_rw.kit.metrics import Metrics
 from mimir_rw.kit.rng import seeded_rng
@@ -31,6 +32,8 @@ CASES = [
     ("100 KiB", 100 << 10, 8, 8_000),
 ]
 """Name, payload bytes, callers at a time, calls."""
+STREAMS = [(1 << 10, 20_000), (256 << 10, 2_000)]
+"""Bytes of a message, messages."""
 
 
 async def serve() -> None:
@@ -46,6 +49,12 @@ async def serve() -> None:
     async def cpu(context: CallContext, message: Message) -> Message:
         return Message({"cpu": time.process_time()})
 
+    async def pour(context: CallContext, message: Message) -> AsyncIterator[Message]:
+        data = bytes(message.header["bytes"])
+        for _ in range(message.header["messages"]):
+            yield Message({}, data)
+
+    server.stream("bench.pour", pour)
     server.unary("bench.answer", answer)
     server.unary("bench.cpu", cpu)
     life = asyncio.create_task(server.live())
@@ -61,16 +70,34 @@ async def measure(peer: RpcPeer, payload: bytes, callers: int, calls: int) -> tu
         for _ in range(calls // callers):
             await peer.call("bench.answer", Message({"key": 1}, payload), tenant="tenant", timeout_s=10)
 
+    async def all_callers() -> None:
+        await asyncio.gather(*(caller() for _ in range(callers)))
+
+    return await cost(peer, all_callers, calls)
+
+
+async def measure_stream(peer: RpcPeer, size: int, messages: int) -> tuple[float, float, float]:
+    """The same, a message of a stream."""
+
+    async def read() -> None:
+        header = {"bytes": size, "messages": messages}
+        async for _ in peer.stream("bench.pour", Message(header), timeout_s=60):
+            pass
+
+    return await cost(peer, read, messages)
+
+
+async def cost(peer: RpcPeer, work: Callable[[], Awaitable[None]], count: int) -> tuple[float, float, float]:
     async def server_cpu() -> float:
         return float((await peer.call("bench.cpu", Message(), timeout_s=10)).header["cpu"])
 
-    await asyncio.gather(*(caller() for _ in range(callers)))  # once to warm up
+    await work()  # once to warm up
     server, client, start = await server_cpu(), time.process_time(), time.perf_counter()
-    await asyncio.gather(*(caller() for _ in range(callers)))
+    await work()
     wall = time.perf_counter() - start
     client = time.process_time() - client
     server = await server_cpu() - server
-    return client / calls * 1e6, server / calls * 1e6, wall / calls * 1e6
+    return client / count * 1e6, server / count * 1e6, wall / count * 1e6
 
 
 async def drive(port: int) -> None:
@@ -85,6 +112,9 @@ async def drive(port: int) -> None:
     for name, size, callers, calls in CASES:
         client, server, wall = await measure(peer, bytes(size), callers, calls)
         print(f"{name:>10} {callers:>8} {client:>10.1f} {server:>10.1f} {wall:>9.1f}")
+    for size, messages in STREAMS:
+        client, server, wall = await measure_stream(peer, size, messages)
+        print(f"{size >> 10:>6} KiB {'stream':>8} {client:>10.1f} {server:>10.1f} {wall:>9.1f}")
     pool.request_stop()
     await life
 
