@@ -200,6 +200,7 @@ class Connection(asyncio.Protocol):
         out = self._out
         if not out or self._transport is None or self.closed:
             return
+        self._keepalive.said(self._loop.time())
         self._traffic.sent_bytes.inc(self._out_bytes)
         self._out, self._out_bytes = [], 0
         if len(out) == 1:
@@ -260,7 +261,7 @@ class Connection(asyncio.Protocol):
 
     def _look(self) -> None:
         now_s = self._loop.time()
-        verdict = self._keepalive.look(now_s, busy=self.busy)
+        verdict = self._keepalive.look(now_s, busy=self.busy or self._decoder.held_bytes > 0)
         if verdict is Verdict.DEAD:
             self.silent = True
             self._log.warning("connection given up: no sign of life", peer=self.peer_name)

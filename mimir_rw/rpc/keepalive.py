@@ -2,6 +2,9 @@
 
 Whatever arrives shows life. Silence brings a ping, sooner while calls are in flight; a ping that nothing follows ends
 the connection. A process that was stopped, or is cut off, is so noticed after three seconds at most.
+
+Having said nothing oneself brings a ping too: while a large message is on its way, the other side's own pings and the
+answers to them wait behind it, and it hears only what comes from here.
 """
 
 from __future__ import annotations
@@ -27,11 +30,12 @@ class Verdict(enum.Enum):
 
 
 class Keepalive:
-    __slots__ = ("_asked_s", "_heard_s", "_looked_s", "_settings")
+    __slots__ = ("_asked_s", "_heard_s", "_looked_s", "_said_s", "_settings")
 
     def __init__(self, settings: KeepaliveSettings, now_s: float) -> None:
         self._settings = settings
         self._heard_s = now_s
+        self._said_s = now_s
         self._looked_s = now_s
         self._asked_s: float | None = None
 
@@ -40,17 +44,22 @@ class Keepalive:
         self._heard_s = now_s
         self._asked_s = None
 
+    def said(self, now_s: float) -> None:
+        """Something was sent."""
+        self._said_s = now_s
+
     def silent_s(self, now_s: float) -> float:
         """How long nothing has arrived."""
         return now_s - self._heard_s
 
     def look(self, now_s: float, *, busy: bool) -> Verdict:
-        """To be asked every `tick_s`."""
+        """To be asked every `tick_s`. busy: calls are in flight, or a message is arriving."""
         settings = self._settings
         late = now_s - self._looked_s >= 2 * settings.tick_s
         self._looked_s = now_s
         if self._asked_s is None:
-            if now_s - self._heard_s < (settings.busy_interval_s if busy else settings.idle_interval_s):
+            quiet_s = now_s - min(self._heard_s, self._said_s)
+            if quiet_s < (settings.busy_interval_s if busy else settings.idle_interval_s):
                 return Verdict.QUIET
         elif not late:
             return Verdict.DEAD if now_s - self._asked_s >= settings.ping_timeout_s else Verdict.QUIET

@@ -22,15 +22,18 @@ if TYPE_CHECKING:
     from mimir_rw.testing.network import SimNetwork
 
 WINDOW_BYTES = 256 << 10
+_SEGMENT_BYTES = 64 << 10
 _HIGH_WATER_BYTES = 64 << 10
 
 
 @dataclass(slots=True)
 class _Segment:
-    """Bytes written at one moment. fin: the sender's half ends after them."""
+    """Bytes written at one moment, or some of them: those of a large write arrive one after another. fin: the sender's
+    half ends after them."""
 
     sent_s: float
     arrives_s: float
+    size: int = 0
     chunks: list[bytes] = field(default_factory=list)
     fin: bool = False
 
@@ -104,9 +107,12 @@ class SimTransport(asyncio.Transport):
         assert not self._fin_sent or self._closing, "write after write_eof"
         if self._closing or not data:
             return
-        chunk = bytes(data)
-        self._unread += len(chunk)
-        self._segment().chunks.append(chunk)
+        for start in range(0, len(data), _SEGMENT_BYTES):
+            chunk = bytes(data[start : start + _SEGMENT_BYTES])
+            self._unread += len(chunk)
+            segment = self._segment()
+            segment.chunks.append(chunk)
+            segment.size += len(chunk)
         if not self._writing_paused and self.get_write_buffer_size() > self._high:
             self._writing_paused = True
             self.get_protocol().pause_writing()
@@ -155,7 +161,7 @@ class SimTransport(asyncio.Transport):
         """The segment of this moment, to which more may be added."""
         now_s = self._loop.time()
         flight = self._flight
-        if flight and flight[-1].sent_s == now_s and not flight[-1].fin:
+        if flight and flight[-1].sent_s == now_s and flight[-1].size < _SEGMENT_BYTES and not flight[-1].fin:
             return flight[-1]
         arrives_s = now_s + self._network.delay_s(self.process.host, self.peer.process.host, self._unread)
         if flight:

@@ -25,8 +25,21 @@ def test_silence_brings_a_ping_and_then_the_end() -> None:
 def test_anything_heard_starts_anew() -> None:
     keepalive = Keepalive(SETTINGS, 0.0)
     assert looked(keepalive, 0, 2, busy=True) == [(0.5, Verdict.PING)]
+    keepalive.said(0.5)
     keepalive.heard(2.1)
+    keepalive.said(2.2)
     assert looked(keepalive, 2, 4, busy=True) == [(2.75, Verdict.PING)]
+
+
+def test_a_side_that_only_hears_says_something_now_and_then() -> None:
+    keepalive = Keepalive(SETTINGS, 0.0)
+    pings = []
+    for tick in range(1, 13):
+        keepalive.heard(tick / 4 - 0.01)
+        if keepalive.look(tick / 4, busy=True) is Verdict.PING:
+            keepalive.said(tick / 4)
+            pings.append(tick / 4)
+    assert pings == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
 
 
 def test_a_call_on_a_long_quiet_connection_asks_at_once() -> None:

@@ -18,6 +18,7 @@ from mimir_rw.rpc.peer import PeerSettings
 from mimir_rw.rpc.pool import RpcPools
 from mimir_rw.rpc.server import RpcServer, ServerSettings
 from mimir_rw.rpc.transport import Message, RpcPeer
+from mimir_rw.testing.network import Link
 from mimir_rw.testing.process import SimProcess
 from mimir_rw.testing.simulation import Simulation
 from tests.unit.rpc.harness import CLIENT_ID, SERVER_ID, value
@@ -213,6 +214,18 @@ def test_a_quiet_call_is_not_taken_for_a_dead_one(world: World) -> None:
         world.component.gate.set()
         assert (await waiting).header == {"n": 1}
 
+    world.serve()
+    world.call(script)
+
+
+def test_a_large_message_on_a_slow_link_is_a_sign_of_life(world: World) -> None:
+    async def script(peer: RpcPeer) -> None:
+        start_s = world.now_s
+        answer = await peer.call("test.echo", Message({}, bytes(20 << 20)), timeout_s=600)
+        assert len(answer.payload) == 20 << 20
+        assert world.now_s - start_s > 30  # there and back
+
+    world.sim.network.set_link(world.far, Link(bytes_per_s=1e6))
     world.serve()
     world.call(script)
 
