@@ -1,4 +1,4 @@
-"""HTML of the admin pages: plain, escaped, one stylesheet of our own, no scripts.
+"""HTML of the admin pages: plain, escaped, one stylesheet of our own, no scripts; pages may reload by themselves.
 
 Builders take text and give markup; whatever comes from outside passes `escape`. Pure.
 """
@@ -32,15 +32,17 @@ def stylesheet() -> bytes:
     return resources.files("mimir_rw.ui").joinpath("admin.css").read_bytes()
 
 
-def page(title: str, *parts: Markup, root: str, status: int = 200) -> Answer:
-    """A whole page. root: path prefix of the server's own pages, "" or starting with a slash."""
+def page(title: str, *parts: Markup, root: str, status: int = 200, wide: bool = False, refresh_s: int = 0) -> Answer:
+    """A whole page. root: path prefix of the server's own pages, "" or starting with a slash. wide: for broad tables.
+    refresh_s: after how long the browser loads it anew; 0: never."""
     name = escape(title)
     home = escape(root + "/", quote=True)
+    refresh = f'<meta http-equiv="refresh" content="{refresh_s}">' if refresh_s else ""
     body = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">{refresh}'
         f'<title>{name} · mimir-rw</title><link rel="stylesheet" href="{home}static/admin.css"></head>'
-        f'<body><header><a class="brand" href="{home}">mimir-rw</a></header>'
+        f'<body{" class=wide" if wide else ""}><header><a class="brand" href="{home}">mimir-rw</a></header>'
         f"<main><h1>{name}</h1>{''.join(parts)}</main></body></html>\n"
     )
     return Answer(status, body.encode("utf-8", "replace"), HTML_TYPE, SECURITY_HEADERS)
@@ -58,18 +60,62 @@ def link(href: str, label: str) -> Markup:
     return Markup(f'<a href="{escape(href, quote=True)}">{escape(label)}</a>')
 
 
-def badge(value: str, *, good: bool) -> Markup:
-    return Markup(f'<span class="badge {"good" if good else "bad"}">{escape(value)}</span>')
+def strong(value: str) -> Markup:
+    return Markup(f"<b>{escape(value)}</b>")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str | int | float]], *, empty: str) -> Markup:
-    """Numbers are aligned to the right. `empty` stands there instead when there is no row."""
+def badge(value: str, *, good: bool | None) -> Markup:
+    """good None: neither."""
+    tone = "between" if good is None else "good" if good else "bad"
+    return Markup(f'<span class="badge {tone}">{escape(value)}</span>')
+
+
+def note(*parts: str) -> Markup:
+    """A line of lesser weight, of text and markup."""
+    return Markup(f'<p class="note">{"".join(map(_inline, parts))}</p>')
+
+
+def paragraph(*parts: str) -> Markup:
+    """Text and markup."""
+    return Markup(f"<p>{''.join(map(_inline, parts))}</p>")
+
+
+def preformatted(value: str) -> Markup:
+    return Markup(f"<pre>{escape(value)}</pre>")
+
+
+def details(summary: str, inside: Markup) -> Markup:
+    """Folded away until it is clicked."""
+    return Markup(f"<details><summary>{escape(summary)}</summary>{inside}</details>")
+
+
+def form(action: str, fields: Iterable[tuple[str, str]], *, button: str, cancel: str) -> Markup:
+    """A form of hidden fields to be sent by POST, with a link to turn back."""
+    hidden = "".join(
+        f'<input type="hidden" name="{escape(name, quote=True)}" value="{escape(value, quote=True)}">'
+        for name, value in fields
+    )
+    return Markup(
+        f'<form method="post" action="{escape(action, quote=True)}">{hidden}'
+        f'<button type="submit">{escape(button)}</button> {link(cancel, "Cancel")}</form>'
+    )
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str | int | float]], *, empty: str, stacked: bool = False
+) -> Markup:
+    """Numbers are aligned to the right. `empty` stands there instead when there is no row. stacked: where the page is
+    narrow, each row becomes a block with a line for each cell."""
     shown = list(rows)
     if not shown:
         return text(empty)
     head = "".join(map(_heading_cell, columns, shown[0]))
-    lines = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in shown)
-    return Markup(f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>')
+    labels = columns if stacked else [""] * len(columns)
+    lines = "".join("<tr>" + "".join(map(_cell, row, labels)) + "</tr>" for row in shown)
+    kind = ' class="stacked"' if stacked else ""
+    return Markup(
+        f'<div class="scroll"><table{kind}><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+    )
 
 
 def items(lines: Iterable[Markup]) -> Markup:
@@ -80,10 +126,13 @@ def _heading_cell(column: str, below: str | int | float) -> str:
     return f"<th>{escape(column)}</th>" if isinstance(below, str) else f'<th class="number">{escape(column)}</th>'
 
 
-def _cell(value: str | int | float) -> str:
-    if isinstance(value, Markup):
-        return f"<td>{value}</td>"
+def _cell(value: str | int | float, label: str) -> str:
+    named = f' data-label="{escape(label, quote=True)}"' if label else ""
     if isinstance(value, str):
-        return f"<td>{escape(value)}</td>"
+        return f"<td{named}>{_inline(value)}</td>"
     shown = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
-    return f'<td class="number">{shown}</td>'
+    return f'<td class="number"{named}>{shown}</td>'
+
+
+def _inline(value: str) -> str:
+    return value if isinstance(value, Markup) else escape(value)

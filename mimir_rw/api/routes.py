@@ -15,8 +15,10 @@ from mimir_rw.api.admin import AdminApi
 from mimir_rw.api.endpoint import EndpointSpec
 from mimir_rw.api.errors import ErrorStyle
 from mimir_rw.api.ingester_pages import IngesterPages
+from mimir_rw.api.memberlist_pages import MemberlistPages
 from mimir_rw.api.push import PushApi
 from mimir_rw.api.query import QueryApi
+from mimir_rw.api.ring_pages import RingPages
 
 SERVER = "server"
 """The component that every process has; its routes work while the others start and stop."""
@@ -53,7 +55,7 @@ class Route:
         return EndpointSpec(
             route=label,
             auth=self.auth,
-            gated=self.component != SERVER,
+            gated=self.component not in EVERYWHERE,
             errors=self.errors,
             gzip=query or self.path == "/metrics",
             form_bytes_max=form_bytes_max if query else 0,
@@ -61,7 +63,12 @@ class Route:
         )
 
 
+CLUSTER = "cluster"
+"""Pages about the whole cluster; every process has them, they need nothing but what it has heard."""
+GOSSIP = "gossip"
+"""The page of the gossip between processes; every process has it."""
 FRONTEND = "query-frontend"
+EVERYWHERE = (SERVER, CLUSTER, GOSSIP)
 _GET = ("GET", "HEAD")
 _GET_POST = ("GET", "HEAD", "POST")
 _QUERY = ErrorStyle.QUERY
@@ -85,6 +92,18 @@ ROUTES: tuple[Route, ...] = (
     Route("/services", _GET, SERVER, AdminApi.services, title="Services of this process"),
     Route("/config", _GET, SERVER, AdminApi.config, title="Configuration"),
     Route("/runtime_config", _GET, SERVER, AdminApi.runtime_config, title="Runtime configuration"),
+    Route("/ring", _GET_POST, CLUSTER, RingPages.rings, title="Rings"),
+    Route("/ingester/ring", _GET_POST, CLUSTER, RingPages.ingester, title="Ring of ingesters"),
+    Route("/distributor/ring", _GET_POST, CLUSTER, RingPages.distributor, title="Ring of distributors"),
+    Route("/query-scheduler/ring", _GET_POST, CLUSTER, RingPages.query_scheduler, title="Ring of query schedulers"),
+    Route(
+        "/overrides-exporter/ring",
+        _GET_POST,
+        CLUSTER,
+        RingPages.overrides_exporter,
+        title="Ring of overrides exporters",
+    ),
+    Route("/memberlist", _GET, GOSSIP, MemberlistPages.memberlist, title="Memberlist"),
     Route("/metrics", _GET, SERVER, AdminApi.metrics, title="Metrics"),
     Route("/api/v1/user_limits", _GET, SERVER, AdminApi.user_limits, auth=True),
     Route("/api/v1/status/buildinfo", _GET, SERVER, AdminApi.buildinfo, title="Build information"),

@@ -152,6 +152,7 @@ class Process:
     def application(self, services: ServiceSet) -> Application:
         """What the HTTP server serves."""
         pages = Pages(self.base)
+        pages.cluster(self.cluster)
         self.base.apis[SERVER] = pages.admin(services)
         pages.describe_build()
         return pages.application()

@@ -49,6 +49,16 @@ class RingService(Service):
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher)
 
+    async def forget(self, id: str) -> None:
+        """Take an instance out of the ring, whatever state it is in; one that lives comes back with its next heartbeat.
+        Raises Unavailable."""
+
+        def change(ring: RingDesc | None) -> RingDesc | None:
+            return ring.without([id]) if ring is not None and id in ring else None
+
+        await self.kv.cas(self.key, change)
+        self._log.info("instance forgotten", instance=id)
+
     async def start_up(self) -> None:
         """Running once the ring was read, empty or not."""
         while True:

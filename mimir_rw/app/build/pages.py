@@ -8,13 +8,20 @@ import mimir_rw
 from mimir_rw.api.admin import AdminApi, ConfigTexts, Link
 from mimir_rw.api.application import Application
 from mimir_rw.api.endpoint import Surroundings
-from mimir_rw.api.routes import SERVER, served
+from mimir_rw.api.form_token import FormTokens
+from mimir_rw.api.memberlist_pages import MemberlistPages
+from mimir_rw.api.ring_pages import RingPages
+from mimir_rw.api.routes import CLUSTER, GOSSIP, SERVER, served
 from mimir_rw.api.tenant import TenantResolver
 from mimir_rw.app.build.base import Base
+from mimir_rw.app.build.cluster import Cluster
 from mimir_rw.config.render import defaults_yaml, diff_yaml, effective_yaml, limits_document
 from mimir_rw.config.runtime_config import runtime_yaml
 from mimir_rw.kit.logging import get_logger
 from mimir_rw.kit.service import ServiceSet
+from mimir_rw.kv.series_key import STORE_KEY
+
+_FORM_SECRET_BYTES = 32
 
 
 class Pages:
@@ -39,6 +46,13 @@ class Pages:
             ],
             root=base.prefixes.root,
         )
+
+    def cluster(self, cluster: Cluster) -> None:
+        """Rings and gossip."""
+        base, root = self._base, self._base.prefixes.root
+        tokens = FormTokens(secret=base.world.secret(_FORM_SECRET_BYTES), clock=base.clock)
+        base.apis[CLUSTER] = RingPages(rings=cluster.rings, tokens=tokens, clock=base.clock, root=root)
+        base.apis[GOSSIP] = MemberlistPages(gossip=cluster.memberlist, secret_keys=(STORE_KEY,), root=root)
 
     def application(self) -> Application:
         base = self._base

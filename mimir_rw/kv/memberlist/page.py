@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
@@ -12,6 +13,36 @@ from mimir_rw.kv.memberlist.history import Passed
 from mimir_rw.kv.memberlist.node import GossipNode
 from mimir_rw.kv.memberlist.settings import MemberlistSettings
 from mimir_rw.kv.memberlist.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ShownValue:
+    """A value, removed entries included. shown: JSON-ready."""
+
+    key: str
+    version: int
+    codec_id: str
+    encoded: bytes
+    shown: Any
+
+
+def shown_value(store: Store, key: str) -> ShownValue | None:
+    stored = store.current(key)
+    if stored is None:
+        return None
+    codec = store.codecs[stored.codec_id]
+    return ShownValue(key, stored.version, codec.id, codec.encode(stored.value), codec.show(stored.value))
+
+
+def shown_message(node: GossipNode | None, store: Store, id: int) -> ShownValue | None:
+    """A message that is still in the history; one whose codec is not known here is shown by its size."""
+    for message in (*node.sent.messages(), *node.received.messages()) if node is not None else ():
+        if message.id == id:
+            pair = message.pair
+            codec = store.codecs.get(pair.codec_id)
+            shown = codec.show(codec.decode(pair.value)) if codec is not None else {"bytes": len(pair.value)}
+            return ShownValue(pair.key, message.version, pair.codec_id, pair.value, shown)
+    return None
 
 
 def snapshot(node: GossipNode | None, store: Store, *, now_ms: int, settings: MemberlistSettings) -> dict[str, Any]:

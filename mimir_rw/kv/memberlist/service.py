@@ -23,7 +23,7 @@ from mimir_rw.kv.memberlist.addresses import own_address
 from mimir_rw.kv.memberlist.messages import Endpoint
 from mimir_rw.kv.memberlist.metrics import CasCounts, register
 from mimir_rw.kv.memberlist.node import GossipNode
-from mimir_rw.kv.memberlist.page import snapshot
+from mimir_rw.kv.memberlist.page import ShownValue, shown_message, shown_value, snapshot
 from mimir_rw.kv.memberlist.settings import MemberlistSettings
 from mimir_rw.kv.memberlist.store import Store
 from mimir_rw.kv.memberlist.transport import TlsContexts
@@ -206,6 +206,20 @@ class MemberlistService(Service):
 
     async def _snapshot(self) -> dict[str, Any]:
         return snapshot(self.node, self.store, now_ms=self._clock.now_ms(), settings=self.settings)
+
+    async def value(self, key: str) -> ShownValue | None:
+        """None when the key is not there."""
+        return await self._home.run(self._value(key))
+
+    async def _value(self, key: str) -> ShownValue | None:
+        return shown_value(self.store, key)
+
+    async def message(self, id: int) -> ShownValue | None:
+        """None when it is not in the history any more."""
+        return await self._home.run(self._message(id))
+
+    async def _message(self, id: int) -> ShownValue | None:
+        return shown_message(self.node, self.store, id)
 
     async def delete_messages(self) -> None:
         """Forget the message history."""

@@ -205,7 +205,10 @@ def build_site(
     prefixes=None,
     services=None,
     limits=None,
+    cluster=None,
+    gossip=None,
 ):
+    """cluster, gossip: what serves the pages of rings and of gossip; without them there are none."""
     metrics = Metrics()
     clock = StillClock()
     offload = InlineOffload()
@@ -252,5 +255,6 @@ def build_site(
         ),
         "ingester": IngesterPages(ingester=FakeHeads(), root=root),
     }
+    components |= {name: pages for name, pages in (("cluster", cluster), ("gossip", gossip)) if pages is not None}
     application = Application(components=components, prefixes=prefixes, form_bytes_max=form_bytes_max, around=around)
     return Site(distributor, queries, metrics, traffic, application, services)

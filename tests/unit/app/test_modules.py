@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from mimir_rw.api.routes import ROUTES, SERVER
+from mimir_rw.api.routes import EVERYWHERE, ROUTES
 from mimir_rw.app.modules import (
     BASE,
     GATE,
@@ -93,7 +93,7 @@ def test_at_a_stop_work_ends_before_what_carries_it():
 def test_routes_of_targets_are_those_of_the_table():
     for name, target in COMPONENTS.items():
         assert sorted(target.routes) == sorted(route.path for route in ROUTES if route.component == name)
-    assert {route.component for route in ROUTES} <= {SERVER, *COMPONENTS}
+    assert {route.component for route in ROUTES} <= {*EVERYWHERE, *COMPONENTS}
 
 
 def test_a_process_that_is_alone_listens_to_nobody():
