@@ -137,7 +137,7 @@ class Process:
         self.base = Base(config=config, components=components, world=world)
         self.cluster = Cluster(self.base)
         self.write = Write(self.base, self.cluster)
-        self.read = Read(self.base, self.write)
+        self.read = Read(self.base, self.cluster, self.write)
         self.backend = Backend(self.base, self.cluster)
 
     def services(self) -> ServiceSet:
@@ -170,7 +170,9 @@ class Process:
             "series-key": cluster.find_series_key,
             "ingester": write.ingester,
             "distributor": write.distributor,
+            "query-scheduler": self.read.query_scheduler,
             "query-frontend": self.read.query_frontend,
+            "querier": self.read.querier,
             "overrides-exporter": self.backend.overrides_exporter,
             **{lifecycler_module(ring): partial(cluster.lifecycler, ring) for ring in RINGS},
             GATE: lambda: base.gate,

@@ -257,7 +257,7 @@ FOREIGN: tuple[Foreign, ...] = (
         "cost_attribution_* ingester.read_path_* ingester.*_circuit_breaker ingester.*_reactive_limiter "
         "ingester.rejection_prioritizer ingester.error_sample_rate "
         "ingester.ignore_series_limit_for_metric_names api.skip_label_* limits.max_estimated_fetched_chunks_* "
-        "limits.max_fetched_chunk* limits.label_value_length_over_limit_strategy "
+        "limits.max_fetched_chunks_per_query limits.label_value_length_over_limit_strategy "
         "limits.promote_otel_resource_attributes limits.ooo_native_histograms_ingestion_enabled "
         "limits.ingestion_artificial_delay* limits.max_active_series_per_user "
         "ingester.log_utilization_based_limiter_cpu_samples",
@@ -269,7 +269,7 @@ FOREIGN: tuple[Foreign, ...] = (
         "validation.*cost-attribution-* cost-attribution.* ingester.read-path-* ingester.*-circuit-breaker.* "
         "ingester.*-reactive-limiter.* ingester.rejection-prioritizer.* ingester.error-sample-rate "
         "ingester.ignore-series-limit-for-metric-names api.skip-label-* "
-        "querier.max-estimated-fetched-chunks-* querier.max-fetched-chunk* "
+        "querier.max-estimated-fetched-chunks-* querier.max-fetched-chunks-per-query "
         "validation.label-value-length-over-limit-strategy ingester.ooo-native-histograms-ingestion-enabled "
         "distributor.ingestion-artificial-delay* ingester.log-utilization-based-limiter-cpu-samples",
         "a part of ingestion, validation or query limits that comes later",

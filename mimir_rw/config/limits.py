@@ -163,6 +163,11 @@ class TenantLimits:
     max_fetched_series_per_query: int = integer(
         0, flag="querier.max-fetched-series-per-query", help="Series a query may select. 0 means no limit."
     )
+    max_fetched_chunk_bytes_per_query: int = integer(
+        0,
+        flag="querier.max-fetched-chunk-bytes-per-query",
+        help="Bytes of chunks a query may fetch. 0 means no limit.",
+    )
     max_estimated_memory_consumption_per_query: int = integer(
         0,
         flag="querier.max-estimated-memory-consumption-per-query",

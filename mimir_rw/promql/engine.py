@@ -16,14 +16,13 @@ from mimir_rw.kit.clock import Clock
 from mimir_rw.kit.offload import Offload
 from mimir_rw.model.errors import QueryTimeout
 from mimir_rw.promql.ast import Expr, MatrixSelector, SubqueryExpr
-from mimir_rw.promql.errors import InvalidQuery
 from mimir_rw.promql.exec.annotations import Annotations
 from mimir_rw.promql.exec.dispatch import OPERATORS
 from mimir_rw.promql.exec.evaluation import Deadline, Evaluation
 from mimir_rw.promql.exec.functions_range import windows
 from mimir_rw.promql.exec.memory import MemoryAccount
 from mimir_rw.promql.exec.values import Scalar, String, Vector, drop_metadata, remove_marked_names
-from mimir_rw.promql.functions import ValueType
+from mimir_rw.promql.parsed import INLINE_CHARACTERS_MAX, ParsedTexts, check_result_type
 from mimir_rw.promql.parser import ParserOptions, parse_expression
 from mimir_rw.promql.plan.planner import Plan, make_plan
 from mimir_rw.promql.plan.selects import Gathered, gather
@@ -32,7 +31,6 @@ from mimir_rw.promql.steps import Bounds, TimeDefaults
 from mimir_rw.storage.contract import Queryable
 
 SAMPLES_MAX = 50_000_000
-PLANNED_INLINE_CHARACTERS = 2000
 PLAIN_SYNTAX = ParserOptions()
 
 
@@ -58,8 +56,17 @@ class QueryLimits:
 
 
 class Engine:
-    def __init__(self, *, clock: Clock, offload: Offload, options: EngineOptions | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        offload: Offload,
+        options: EngineOptions | None = None,
+        parsed: ParsedTexts | None = None,
+    ) -> None:
+        """parsed: the trees of a frontend in the same process."""
         self._clock = clock
+        self._parsed = parsed or ParsedTexts()
         self._offload = offload
         self._options = options or EngineOptions()
 
@@ -112,20 +119,17 @@ class Engine:
         return replace(result, stats=stats)
 
     async def _planned(self, query: str | Expr, bounds: Bounds, limits: QueryLimits) -> Plan:
-        """A long text is parsed in a thread: a megabyte of PromQL takes seconds, and the event loop has other work."""
-        if isinstance(query, str) and len(query) > PLANNED_INLINE_CHARACTERS:
-            return await self._offload.run(self._plan, query, bounds, limits)
-        return self._plan(query, bounds, limits)
+        if not isinstance(query, str):
+            return self._plan("", query, bounds, limits)
+        if len(query) > INLINE_CHARACTERS_MAX:
+            return await self._offload.run(self._parse_and_plan, query, bounds, limits)
+        return self._plan(query, self._parsed.parse(query, limits.syntax), bounds, limits)
 
-    def _plan(self, query: str | Expr, bounds: Bounds, limits: QueryLimits) -> Plan:
-        if isinstance(query, str):
-            text, expr = query, parse_expression(query, limits.syntax)
-        else:
-            text, expr = "", query
-        if not bounds.is_instant and expr.type not in (ValueType.SCALAR, ValueType.VECTOR):
-            raise InvalidQuery(
-                f'invalid expression type "{expr.type.value}" for range query, must be Scalar or instant Vector'
-            )
+    def _parse_and_plan(self, query: str, bounds: Bounds, limits: QueryLimits) -> Plan:
+        return self._plan(query, parse_expression(query, limits.syntax), bounds, limits)
+
+    def _plan(self, text: str, expr: Expr, bounds: Bounds, limits: QueryLimits) -> Plan:
+        check_result_type(expr, instant=bounds.is_instant)
         lookback_ms = limits.lookback_ms or self._options.lookback_ms
         return make_plan(text, expr, bounds, TimeDefaults(lookback_ms, self._options.subquery_step_ms))
 

@@ -46,6 +46,7 @@ BLOCKS_OWNER_SYNC = _operation(
 BLOCKS_OWNER_READ = _operation("blocks-owner-read", _ACTIVE, _NONE)
 BLOCKS_READ = _operation("blocks-read", _ACTIVE, _ALL - _ACTIVE)
 COMPACTOR = _operation("compactor", _ACTIVE, _NONE)
+QUERY_SCHEDULER = _operation("query-scheduler", _ACTIVE, _NONE)
 RULER = _operation("ruler", _ACTIVE, _ALL - _ACTIVE)
 RULER_LIST = _operation("ruler-list", {InstanceState.ACTIVE, InstanceState.LEAVING}, _ALL - _ACTIVE)
 ALERTMANAGER = _operation("alertmanager", _ACTIVE, _ALL - _ACTIVE)

@@ -8,7 +8,7 @@ from typing import TypeVar
 import mimir_rw
 from mimir_rw.app.build.base import Base, tls_settings
 from mimir_rw.app.build.gossip import client_tls_settings, gossip_tls, memberlist_settings
-from mimir_rw.app.identity import RingIdentity, process_address, process_id, ring_identity
+from mimir_rw.app.identity import RingIdentity, joined_address, process_address, process_id, ring_identity
 from mimir_rw.config.consistency import rings
 from mimir_rw.config.errors import ConfigError
 from mimir_rw.config.kvstore import ClientTlsConfig, KvStoreConfig
@@ -106,6 +106,19 @@ class Cluster:
         key = f"{ring.replace('-', '_')}.ring"
         port = self._base.config.server.grpc_listen_port
         return ring_identity(key, self._ring_configs[ring], self._base.config, self._machine, port=port)
+
+    @property
+    def instance_id(self) -> str:
+        """The name of this process."""
+        return process_id(self._base.config, self._machine)
+
+    def frontend_address(self) -> str:
+        """Where queriers deliver what came of the queries of this process."""
+        config = self._base.config
+        frontend = config.frontend
+        key = "frontend.instance_interface_names"
+        host = frontend.address or process_address(config, self._machine, key, frontend.instance_interface_names)
+        return joined_address(host, frontend.port or config.server.grpc_listen_port)
 
     def gossip(self) -> Service:
         base = self._base

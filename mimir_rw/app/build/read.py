@@ -1,23 +1,96 @@
-"""The read path: query-frontend and querier."""
+"""The read path: query-scheduler, query-frontend, querier."""
 
 from __future__ import annotations
 
 from mimir_rw.api.query import QueryApi
 from mimir_rw.app.build.base import Base
+from mimir_rw.app.build.cluster import Cluster
 from mimir_rw.app.build.write import Write
+from mimir_rw.components.querier.executor import QueryExecutor
 from mimir_rw.components.querier.service import QuerierService
+from mimir_rw.components.query_frontend.dispatch import Dispatcher, DispatchSettings
+from mimir_rw.components.query_frontend.service import QueryFrontendService
+from mimir_rw.components.query_scheduler.discovery import LocalScheduler, RingSchedulers
+from mimir_rw.components.query_scheduler.service import QuerySchedulerService
 from mimir_rw.kit.service import Service
 from mimir_rw.promql.engine import Engine, EngineOptions
+from mimir_rw.promql.parsed import ParsedTexts
 from mimir_rw.promql.parser import EVERYTHING, parse_expression, parse_selector
 from mimir_rw.promql.printer import pretty
+from mimir_rw.rpc.contracts.scheduler import LocalResults, QueryResults, SchedulerDirectory
+from mimir_rw.rpc.stubs.scheduler import (
+    QueryResultsClient,
+    SchedulerClient,
+    register_query_results,
+    register_scheduler,
+)
+
+_SHORT_CALL_S = 10.0
+"""For what takes no time at the other side: delivering an answer, telling that a query is finished."""
 
 
 class Read:
-    def __init__(self, base: Base, write: Write) -> None:
+    def __init__(self, base: Base, cluster: Cluster, write: Write) -> None:
         self._base = base
+        self._cluster = cluster
         self._write = write
+        self._parsed = ParsedTexts()
+        self._address = ""
+        self._scheduler: QuerySchedulerService | None = None
+        self._frontend: QueryFrontendService | None = None
+        self._directory: SchedulerDirectory | None = None
+
+    def query_scheduler(self) -> Service:
+        base = self._base
+        config = base.config.query_scheduler
+        self._scheduler = QuerySchedulerService(
+            waiting_per_tenant_max=config.max_outstanding_requests_per_tenant,
+            forget_delay_s=config.querier_forget_delay / 1000,
+            drain_s=base.config.querier.timeout / 1000,
+            queriers_max=lambda tenant: base.limits.for_tenant(tenant).max_queriers_per_tenant,
+            clock=base.clock,
+            metrics=base.metrics,
+        )
+        register_scheduler(self._cluster.router, self._scheduler)
+        return self._scheduler
 
     def query_frontend(self) -> Service:
+        base = self._base
+        config = base.config.frontend
+        self._address = self._cluster.frontend_address()
+        dispatcher = Dispatcher(
+            address=self._address,
+            directory=self._schedulers(),
+            settings=DispatchSettings(
+                tries_max=1 + config.max_retries, scheduler_wait_s=config.not_running_timeout / 1000
+            ),
+            offload=base.offload,
+            clock=base.clock,
+            rng=base.rng,
+            metrics=base.metrics,
+        )
+        self._frontend = QueryFrontendService(
+            config=config,
+            timeout_s=base.config.querier.timeout / 1000,
+            limits=base.limits,
+            directory=self._schedulers(),
+            dispatcher=dispatcher,
+            parsed=self._parsed,
+            offload=base.offload,
+            clock=base.clock,
+            metrics=base.metrics,
+        )
+        register_query_results(self._cluster.router, self._frontend)
+        base.apis["query-frontend"] = QueryApi(
+            service=self._frontend,
+            parse_selector=parse_selector,
+            format_query=lambda text: pretty(parse_expression(text, EVERYTHING)),
+            clock=base.clock,
+            offload=base.offload,
+        )
+        return self._frontend
+
+    def querier(self) -> Service:
         base = self._base
         config = base.config.querier
         engine = Engine(
@@ -29,22 +102,44 @@ class Read:
                 timeout_s=config.timeout / 1000,
                 samples_max=config.max_samples,
             ),
+            parsed=self._parsed,
         )
-        querier = QuerierService(
-            config=config,
-            frontend=base.config.frontend,
-            limits=base.limits,
-            ingester=self._write.local_ingester,
-            engine=engine,
+        return QuerierService(
+            querier_id=self._cluster.instance_id,
+            executor=QueryExecutor(
+                limits=base.limits, ingesters=self._write.local_ingester, engine=engine, clock=base.clock
+            ),
+            directory=self._schedulers(),
+            slots=config.max_concurrent,
+            drain_s=config.timeout / 1000,
+            local=self._local_frontend,
+            frontend=self._frontend_at,
             offload=base.offload,
-            clock=base.clock,
+            rng=base.rng,
             metrics=base.metrics,
         )
-        base.apis["query-frontend"] = QueryApi(
-            service=querier,
-            parse_selector=parse_selector,
-            format_query=lambda text: pretty(parse_expression(text, EVERYTHING)),
-            clock=base.clock,
-            offload=base.offload,
+
+    def _schedulers(self) -> SchedulerDirectory:
+        if self._directory is None:
+            self._directory = self._found_schedulers()
+        return self._directory
+
+    def _found_schedulers(self) -> SchedulerDirectory:
+        config = self._base.config.query_scheduler
+        if config.ring.kvstore.store == "inmemory":
+            assert self._scheduler is not None, "components that need each other are checked before"
+            return LocalScheduler(self._scheduler)
+        address = self._cluster.ring_identity("query-scheduler").address
+        return RingSchedulers(
+            ring=self._cluster.rings["query-scheduler"],
+            used_max=config.max_used_instances,
+            peer=self._cluster.pool.peer,
+            client=lambda peer: SchedulerClient(peer, timeout_s=_SHORT_CALL_S),
+            local=None if self._scheduler is None else (address, self._scheduler),
         )
-        return querier
+
+    def _local_frontend(self, address: str) -> LocalResults | None:
+        return self._frontend if address == self._address else None
+
+    def _frontend_at(self, address: str) -> QueryResults:
+        return QueryResultsClient(self._cluster.pool.peer(address), timeout_s=_SHORT_CALL_S)

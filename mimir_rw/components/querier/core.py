@@ -4,44 +4,19 @@ from __future__ import annotations
 
 from mimir_rw.config.limits import TenantLimits
 from mimir_rw.config.values import format_duration
-from mimir_rw.model.errors import BadRequest, LimitExceeded
-from mimir_rw.promql.parser import ParserOptions
-
-_ALL = "all"
+from mimir_rw.model.errors import LimitExceeded
 
 
-def check_expression_size(query: str, limits: TenantLimits) -> None:
-    """Raises BadRequest for a longer text than the tenant may send."""
-    size = len(query.encode("utf-8", "surrogatepass"))
-    if 0 < limits.max_query_expression_size_bytes < size:
-        raise BadRequest(
-            f"the raw query size in bytes exceeds the limit (query size: {size}, limit: "
-            f"{limits.max_query_expression_size_bytes}); to change the limit, set "
-            "-query-frontend.max-query-expression-size-bytes or contact your service administrator",
-            error_id="max-query-expression-size-bytes",
-        )
-
-
-def check_range(start_ms: int, end_ms: int, limits: TenantLimits) -> None:
-    """Raises BadRequest for a range over the tenant's total query length, LimitExceeded over the partial one."""
+def check_partial_range(start_ms: int, end_ms: int, limits: TenantLimits) -> None:
+    """Raises LimitExceeded for a range over the tenant's partial query length."""
     length = end_ms - start_ms
-    if 0 < limits.max_total_query_length < length:
-        raise BadRequest(
-            _too_long(length, limits.max_total_query_length, "-query-frontend.max-total-query-length"),
-            error_id="max-total-query-length",
-        )
     if 0 < limits.max_partial_query_length < length:
         raise LimitExceeded(
-            _too_long(length, limits.max_partial_query_length, "-querier.max-partial-query-length"),
+            f"the query time range exceeds the limit (query length: {format_duration(length)}, limit: "
+            f"{format_duration(limits.max_partial_query_length)}); to change the limit, set "
+            "-querier.max-partial-query-length or contact your service administrator",
             error_id="max-query-length",
         )
-
-
-def _too_long(length: int, limit: int, flag: str) -> str:
-    return (
-        f"the query time range exceeds the limit (query length: {format_duration(length)}, limit: "
-        f"{format_duration(limit)}); to change the limit, set {flag} or contact your service administrator"
-    )
 
 
 def oldest_allowed_ms(now_ms: int, limits: TenantLimits) -> int | None:
@@ -56,9 +31,3 @@ def metadata_range(mint: int, maxt: int, now_ms: int, limits: TenantLimits) -> t
     if limits.max_labels_query_length:
         mint = max(mint, min(maxt, now_ms) - limits.max_labels_query_length)
     return mint, maxt
-
-
-def syntax(limits: TenantLimits) -> ParserOptions:
-    """What the tenant's queries may use."""
-    names = limits.enabled_promql_experimental_functions
-    return ParserOptions(experimental_functions=None if _ALL in names else frozenset(names))

@@ -1,210 +1,172 @@
-"""The querier as a running service: `rpc.contracts.query.QueryService` over the engine and the ingesters."""
+"""The querier as a running service: pulls queries from query-schedulers, carries them out, delivers what came of them.
+
+    directory ──► one pull per scheduler ──► a task per query: execute, deliver to the frontend, say finished
+
+A query ends early when the scheduler recalls it (its client or frontend is gone) and when the scheduler that gave it is
+lost (the frontend asks another one then). When the querier stops it says so to the schedulers, pulls no more and
+finishes what it has. On the event loop only.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
-import numpy as np
-
-from mimir_rw._native import LabelFrame
-from mimir_rw.components.querier.admission import Admission
-from mimir_rw.components.querier.answer import result_json
-from mimir_rw.components.querier.core import (
-    check_expression_size,
-    check_range,
-    metadata_range,
-    oldest_allowed_ms,
-    syntax,
-)
-from mimir_rw.components.querier.queryable import TenantQueryable
-from mimir_rw.config.limits import Limits, TenantLimits
-from mimir_rw.config.tree import FrontendConfig, QuerierConfig
-from mimir_rw.kit.clock import Clock
+from mimir_rw.components.querier.executor import QueryExecutor
+from mimir_rw.components.querier.pull import SchedulerPull
+from mimir_rw.components.querier.slots import spread_slots
 from mimir_rw.kit.logging import get_logger
 from mimir_rw.kit.metrics import Metrics
-from mimir_rw.kit.offload import Offload
+from mimir_rw.kit.offload import Offload, OffloadFull
+from mimir_rw.kit.rng import Rng
 from mimir_rw.kit.service import Service
-from mimir_rw.model.errors import QueryTimeout
-from mimir_rw.model.labels import Matcher
-from mimir_rw.promql.engine import Engine, QueryLimits
-from mimir_rw.promql.result import Result
-from mimir_rw.rpc.contracts.ingester import Ingester, MetricMetadata
-from mimir_rw.rpc.contracts.query import InstantQuery, RangeQuery
+from mimir_rw.model.errors import Internal, MimirError, Unavailable
+from mimir_rw.promql.result_codec import Outcome, encode_outcome
+from mimir_rw.rpc.contracts.scheduler import (
+    LocalResults,
+    QueryResults,
+    QueuedQuery,
+    SchedulerDirectory,
+    SchedulerTarget,
+)
+from mimir_rw.rpc.query_requests import decode_request
+from mimir_rw.rpc.transport import Message
 
-_QUERY_LOG_CHARACTERS = 2048
-_TIMED_OUT = "query timed out in query execution"
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """One query on its way."""
-
-    tenant: str
-    path: str
-    text: str
-    limit: int
-    stats: str
-    timeout_s: float
-    queryable: TenantQueryable
-    limits: QueryLimits
+_INTERNAL = "internal error; the log of this process has the details"
 
 
 class QuerierService(Service):
     def __init__(
         self,
         *,
-        config: QuerierConfig,
-        frontend: FrontendConfig,
-        limits: Limits,
-        ingester: Ingester,
-        engine: Engine,
+        querier_id: str,
+        executor: QueryExecutor,
+        directory: SchedulerDirectory,
+        slots: int,
+        drain_s: float,
+        local: Callable[[str], LocalResults | None],
+        frontend: Callable[[str], QueryResults],
         offload: Offload,
-        clock: Clock,
+        rng: Rng,
         metrics: Metrics,
     ) -> None:
+        """slots: queries carried out at once; drain_s: how long a stopping querier waits for them. local, frontend:
+        the query-frontend at an address, when it is in this process and when it is not."""
         super().__init__("querier")
-        self._config = config
+        self._id = querier_id
+        self._executor = executor
+        self._directory = directory
+        self._slots = slots
+        self._drain_s = drain_s
+        self._local = local
         self._frontend = frontend
-        self._limits = limits
-        self._ingester = ingester
-        self._engine = engine
         self._offload = offload
-        self._clock = clock
-        self._admission = Admission(running_max=config.max_concurrent)
-        self._log = get_logger(component="query-frontend")
-        user = ("user",)
-        self._seconds = metrics.counters("cortex_query_seconds_total", "Wall time spent on queries.", user)
-        self._series = metrics.counters("cortex_query_fetched_series_total", "Series that queries selected.", user)
-        self._samples = metrics.counters("cortex_query_samples_processed_total", "Samples that queries decoded.", user)
-        self._queries = metrics.counters("cortex_query_frontend_queries_total", "Queries by their user.", user)
+        self._rng = rng
+        self._log = get_logger(component="querier")
+        self._pulls: dict[str, SchedulerPull] = {}
+        self.running = 0
+        self._ended = asyncio.Event()
+        self._following: asyncio.Task[None]
         metrics.gauges_read(
-            "cortex_querier_running_queries", "Queries being evaluated.", (), lambda: [((), self._admission.running)]
+            "cortex_querier_running_queries", "Queries being evaluated.", (), lambda: [((), float(self.running))]
         )
         metrics.gauges_read(
-            "cortex_querier_waiting_queries", "Queries waiting to run.", (), lambda: [((), self._admission.waiting)]
+            "cortex_querier_schedulers", "Query-schedulers that are pulled from.", (), lambda: [((), len(self._pulls))]
         )
 
-    async def query(self, tenant: str, request: InstantQuery) -> bytes:
-        run = self._prepare(tenant, "query", request)
-        return await self._answer(
-            run,
-            lambda: self._engine.instant(run.queryable, request.query, request.time_ms, limits=run.limits),
-        )
+    async def start_up(self) -> None:
+        self._following = self.tasks.spawn(self._follow(), name="query-schedulers")
 
-    async def query_range(self, tenant: str, request: RangeQuery) -> bytes:
-        check_range(request.start_ms, request.end_ms, self._limits.for_tenant(tenant))
-        run = self._prepare(tenant, "query_range", request)
-        start, end, step = request.start_ms, request.end_ms, request.step_ms
-        return await self._answer(
-            run, lambda: self._engine.range(run.queryable, request.query, start, end, step, limits=run.limits)
-        )
-
-    async def series(self, tenant: str, matcher_sets: Sequence[Sequence[Matcher]], mint: int, maxt: int) -> LabelFrame:
-        limits = self._limits.for_tenant(tenant)
-        mint, maxt = metadata_range(mint, maxt, self._clock.now_ms(), limits)
-        frame = await self._ingester.series(tenant, matcher_sets, mint, maxt)
-        if 0 < limits.max_series_query_limit < len(frame):
-            return frame.take(np.arange(limits.max_series_query_limit, dtype=np.int64))
-        return frame
-
-    async def label_names(
-        self, tenant: str, matcher_sets: Sequence[Sequence[Matcher]], mint: int, maxt: int
-    ) -> list[str]:
-        mint, maxt = self._metadata_range(tenant, mint, maxt)
-        return await _union(matcher_sets, lambda matchers: self._ingester.label_names(tenant, matchers, mint, maxt))
-
-    async def label_values(
-        self, tenant: str, name: str, matcher_sets: Sequence[Sequence[Matcher]], mint: int, maxt: int
-    ) -> list[str]:
-        mint, maxt = self._metadata_range(tenant, mint, maxt)
-        return await _union(
-            matcher_sets, lambda matchers: self._ingester.label_values(tenant, name, matchers, mint, maxt)
-        )
-
-    async def metadata(self, tenant: str, metric: str | None = None) -> list[MetricMetadata]:
-        return await self._ingester.metadata(tenant, metric)
-
-    def _metadata_range(self, tenant: str, mint: int, maxt: int) -> tuple[int, int]:
-        return metadata_range(mint, maxt, self._clock.now_ms(), self._limits.for_tenant(tenant))
-
-    def _prepare(self, tenant: str, path: str, request: InstantQuery | RangeQuery) -> _Run:
-        limits = self._limits.for_tenant(tenant)
-        check_expression_size(request.query, limits)
-        longest = self._config.timeout / 1000
-        return _Run(
-            tenant=tenant,
-            path=path,
-            text=request.query,
-            limit=request.limit,
-            stats=request.stats,
-            timeout_s=min(request.timeout_s or longest, longest),
-            queryable=self._queryable(tenant, limits),
-            limits=QueryLimits(
-                timeout_s=request.timeout_s,
-                lookback_ms=request.lookback_ms,
-                memory_bytes_max=limits.max_estimated_memory_consumption_per_query,
-                syntax=syntax(limits),
-            ),
-        )
-
-    def _queryable(self, tenant: str, limits: TenantLimits) -> TenantQueryable:
-        return TenantQueryable(
-            ingester=self._ingester,
-            tenant=tenant,
-            oldest_ms=oldest_allowed_ms(self._clock.now_ms(), limits),
-            series_max=limits.max_fetched_series_per_query,
-        )
-
-    async def _answer(self, run: _Run, evaluate: Callable[[], Awaitable[Result]]) -> bytes:
-        """Wait for a slot, evaluate, encode; the timeout counts from the arrival of the query."""
-        began = self._clock.monotonic()
-        samples = 0
-        failure = ""
-        self._queries.labels(run.tenant).value += 1
+    async def shut_down(self) -> None:
+        """Pull no more, and finish what runs."""
+        self._following.cancel()
+        for pull in list(self._pulls.values()):
+            await pull.leave()
         try:
-            async with asyncio.timeout(run.timeout_s), self._admission.slot(run.tenant):
-                waited_s = self._clock.monotonic() - began
-                result = await evaluate()
-                samples = result.stats.samples_read
-                return await self._offload.run(result_json, result, run.limit, run.stats, waited_s)
+            async with asyncio.timeout(self._drain_s):
+                while self.running:
+                    self._ended.clear()
+                    await self._ended.wait()
         except TimeoutError:
-            failure = _TIMED_OUT
-            raise QueryTimeout(_TIMED_OUT) from None
-        except Exception as error:
-            failure = str(error)
-            raise
+            self._log.warning("queries were cut off", queries=self.running)
+
+    async def _follow(self) -> None:
+        while True:
+            targets = self._directory.targets()
+            spread = spread_slots([(target.address, target.in_use) for target in targets], self._slots)
+            for target in targets:
+                self._pull_from(target, spread[target.address])
+            for address, pull in self._pulls.items():
+                pull.wanted = address in spread
+            await self._directory.changed()
+
+    def _pull_from(self, target: SchedulerTarget, slots: int) -> None:
+        pull = self._pulls.get(target.address)
+        if pull is not None:
+            pull.want(slots)
+            return
+        pull = self._pulls[target.address] = SchedulerPull(
+            target=target,
+            querier_id=self._id,
+            slots=slots,
+            carry_out=self._carry_out,
+            tasks=self.tasks,
+            rng=self._rng,
+            log=self._log,
+        )
+        self.tasks.spawn(self._live(pull), name=f"pull from {target.address}")
+
+    async def _live(self, pull: SchedulerPull) -> None:
+        try:
+            await pull.live()
         finally:
-            self._account(run, self._clock.monotonic() - began, samples, failure)
+            del self._pulls[pull.target.address]
 
-    def _account(self, run: _Run, seconds: float, samples: int, failure: str) -> None:
-        self._seconds.labels(run.tenant).value += seconds
-        self._series.labels(run.tenant).value += run.queryable.series_fetched
-        self._samples.labels(run.tenant).value += samples
-        slow_ms = self._frontend.log_queries_longer_than
-        slow = slow_ms < 0 or 0 < slow_ms < seconds * 1000
-        if slow or self._frontend.query_stats_enabled:
-            self._log.info(
-                "slow query detected" if slow else "query stats",
-                user=run.tenant,
-                path=run.path,
-                param_query=run.text[:_QUERY_LOG_CHARACTERS],
-                response_time=f"{seconds:.6f}s",
-                fetched_series_count=run.queryable.series_fetched,
-                samples_processed=samples,
-                status="failed" if failure else "success",
-                **({"err": failure} if failure else {}),
-            )
+    # -- a query --------------------------------------------------------------------------------------------------
 
+    async def _carry_out(self, target: SchedulerTarget, query: QueuedQuery) -> None:
+        self.running += 1
+        try:
+            await self._deliver(query, await self._outcome(query))
+        finally:
+            self.running -= 1
+            self._ended.set()
+            await self._tell_finished(target, query)
 
-async def _union(
-    matcher_sets: Sequence[Sequence[Matcher]], ask: Callable[[Sequence[Matcher]], Awaitable[list[str]]]
-) -> list[str]:
-    """The sorted union of the answers for each set; without any set, all there is."""
-    if len(matcher_sets) <= 1:
-        return await ask(matcher_sets[0] if matcher_sets else ())
-    found: set[str] = set()
-    for matchers in matcher_sets:
-        found.update(await ask(matchers))
-    return sorted(found)
+    async def _outcome(self, query: QueuedQuery) -> Outcome:
+        try:
+            return await self._executor.execute(query.tenant, decode_request(query.request), query.timeout_s)
+        except MimirError as error:
+            return error
+        except OffloadFull as error:
+            return Unavailable(str(error))
+        except Exception:
+            self._log.exception("query failed unexpectedly", tenant=query.tenant)
+            return Internal(_INTERNAL)
+
+    async def _deliver(self, query: QueuedQuery, outcome: Outcome) -> None:
+        local = self._local(query.frontend_address)
+        if local is not None:
+            local.accept(query.query_id, outcome)
+            return
+        try:
+            message = await self._encoded(outcome)
+            await self._frontend(query.frontend_address).deliver(query.query_id, message)
+        except MimirError as error:
+            # The frontend is told `finished` without having an answer, and tries again if it is still there.
+            self._log.info("answer not delivered", frontend=query.frontend_address, err=str(error))
+
+    async def _encoded(self, outcome: Outcome) -> Message:
+        try:
+            return await self._offload.run(encode_outcome, outcome)
+        except OffloadFull as error:
+            return encode_outcome(Unavailable(str(error)))
+        except Exception:
+            self._log.exception("answer could not be encoded")
+            return encode_outcome(Internal(_INTERNAL))
+
+    async def _tell_finished(self, target: SchedulerTarget, query: QueuedQuery) -> None:
+        try:
+            await target.scheduler.finished(self._id, query.frontend_address, query.query_id)
+        except MimirError as error:
+            self._log.debug("query-scheduler not told", address=target.address, err=str(error))

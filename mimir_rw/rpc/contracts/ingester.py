@@ -81,16 +81,8 @@ Charge = Callable[[int, int], None]
 """Told of (series, bytes) as they arrive; raises LimitExceeded to end a select."""
 
 
-class Ingester(Protocol):
-    async def push(self, tenant: str, batch: WriteBatch) -> PushResult:
-        """Append the batch; on return every accepted sample is in the WAL file. Raises Unavailable when the tenant's
-        WAL cannot be written (nothing of the batch is then acknowledged) or the ingester is not running."""
-        ...
-
-    async def push_group(self, parts: Sequence[PushPart]) -> list[PushResult | MimirError]:
-        """Several pushes in one message, one WAL write for each tenant among them; an outcome for each, in order. One
-        part's failure is its own. Parts of one tenant are appended in order."""
-        ...
+class IngesterReads(Protocol):
+    """What queriers ask: of one ingester, or of a quorum of them as if it were one."""
 
     async def select(
         self, tenant: str, matchers: Sequence[Matcher], hints: SelectHints, charge: Charge | None = None
@@ -109,6 +101,18 @@ class Ingester(Protocol):
     async def metadata(self, tenant: str, metric: str | None = None) -> list[MetricMetadata]: ...
 
     async def all_user_stats(self) -> list[TenantStats]: ...
+
+
+class Ingester(IngesterReads, Protocol):
+    async def push(self, tenant: str, batch: WriteBatch) -> PushResult:
+        """Append the batch; on return every accepted sample is in the WAL file. Raises Unavailable when the tenant's
+        WAL cannot be written (nothing of the batch is then acknowledged) or the ingester is not running."""
+        ...
+
+    async def push_group(self, parts: Sequence[PushPart]) -> list[PushResult | MimirError]:
+        """Several pushes in one message, one WAL write for each tenant among them; an outcome for each, in order. One
+        part's failure is its own. Parts of one tenant are appended in order."""
+        ...
 
 
 class IngesterPeer(Protocol):

@@ -1,4 +1,4 @@
-"""What answers PromQL over the tenant's data: the querier here; the query-frontend in front of it later.
+"""What answers PromQL over the tenant's data, and the requests that travel from query-frontends to queriers.
 
 Answers of `query` and `query_range` are finished JSON bodies (encoded once, from columns).
 """
@@ -34,6 +34,40 @@ class RangeQuery:
     limit: int = 0
     lookback_ms: int | None = None
     stats: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRequest:
+    """Times of this and the following are int ms, both ends inclusive."""
+
+    matcher_sets: Sequence[Sequence[Matcher]]
+    mint: int
+    maxt: int
+
+
+@dataclass(frozen=True, slots=True)
+class LabelNamesRequest:
+    matcher_sets: Sequence[Sequence[Matcher]]
+    mint: int
+    maxt: int
+
+
+@dataclass(frozen=True, slots=True)
+class LabelValuesRequest:
+    name: str
+    matcher_sets: Sequence[Sequence[Matcher]]
+    mint: int
+    maxt: int
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataRequest:
+    """metric: None for all."""
+
+    metric: str | None
+
+
+QueryRequest = InstantQuery | RangeQuery | SeriesRequest | LabelNamesRequest | LabelValuesRequest | MetadataRequest
 
 
 class QueryService(Protocol):

@@ -9,7 +9,7 @@ querier through the scheduler, and losing any of the three shows at the others a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,7 +18,8 @@ from mimir_rw.rpc.transport import Message
 
 @dataclass(frozen=True, slots=True)
 class QueuedQuery:
-    """query_id: unique in its frontend. request: opaque to the scheduler. frontend_address: where the result goes."""
+    """query_id: unique in its frontend, over all its lives. request: opaque to the scheduler. frontend_address: where
+    the result goes."""
 
     query_id: str
     frontend_address: str
@@ -37,12 +38,17 @@ class CancelledQuery:
 
 class Scheduler(Protocol):
     async def enqueue(self, query: QueuedQuery) -> None:
-        """Returns when a querier has finished it. Raises RateLimited when the tenant's queue is full, Unavailable when
-        this scheduler is stopping or the querier that had it was lost: then another try may be made."""
+        """Returns when a querier has finished it, or was lost with it: a caller that has no answer then may try again.
+
+        Raises RateLimited when the tenant's queue is full, Unavailable when this scheduler takes no queries (any more):
+        another one may."""
         ...
 
-    def pull(self, querier_id: str, slots: int) -> AsyncIterator[QueuedQuery | CancelledQuery]:
-        """Queries for this querier, at most `slots` unfinished at a time, and cancellations of those it has."""
+    def pull(self, querier_id: str, slots: int) -> AsyncGenerator[QueuedQuery | CancelledQuery, None]:
+        """Queries for this querier, at most `slots` unfinished at a time, and cancellations of those it has.
+
+        A later pull of the same querier replaces this one: no further query comes here, and it ends when those that it
+        was given are finished. Queries that are unfinished when the iterator is left are lost."""
         ...
 
     async def finished(self, querier_id: str, frontend_address: str, query_id: str) -> None:
@@ -59,4 +65,38 @@ class QueryResults(Protocol):
 
     async def deliver(self, query_id: str, answer: Message) -> None:
         """The answer (or the error, encoded) of a query. One for a query that nobody waits for is dropped."""
+        ...
+
+
+class LocalResults(Protocol):
+    """The query-frontend's side for a querier of the same process."""
+
+    def accept(self, query_id: str, outcome: object) -> None:
+        """As `QueryResults.deliver`, with nothing encoded: a `promql.result_codec.Outcome`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerTarget:
+    """One query-scheduler of the cluster. in_use: frontends send their queries to these while they can; queriers give
+    them their slots, and just one to each of the others."""
+
+    address: str
+    scheduler: Scheduler
+    in_use: bool
+    reachable: Callable[[], bool]
+    """Connected now (or in this process)."""
+    connect: Callable[[], Awaitable[None]]
+    """Be connected, or raise Unavailable."""
+
+
+class SchedulerDirectory(Protocol):
+    """Which query-schedulers there are, by address. Asked and told on the event loop."""
+
+    def targets(self) -> Sequence[SchedulerTarget]:
+        """Those that may be called now, sorted by address."""
+        ...
+
+    async def changed(self) -> None:
+        """Wait until `targets` may answer otherwise than now."""
         ...

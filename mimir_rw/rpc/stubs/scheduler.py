@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import msgspec
@@ -66,7 +66,7 @@ class SchedulerClient:
             _ENQUEUE, _as_message(query), tenant=query.tenant, trace_id=query.trace_id, timeout_s=query.timeout_s
         )
 
-    async def pull(self, querier_id: str, slots: int) -> AsyncIterator[QueuedQuery | CancelledQuery]:
+    async def pull(self, querier_id: str, slots: int) -> AsyncGenerator[QueuedQuery | CancelledQuery, None]:
         """See `Scheduler`."""
         request = Message(_Pull(querier_id, slots).as_header())
         messages = closing(self._peer.stream(_PULL, request, timeout_s=0))
@@ -102,8 +102,7 @@ def register_scheduler(router: RpcRouter, scheduler: Scheduler) -> None:
 
     async def pull(context: CallContext, message: Message) -> AsyncIterator[Message]:
         fields = read_fields(message.header, _Pull)
-        items = closing(scheduler.pull(fields.querier, fields.slots))
-        async with contextlib.aclosing(items):
+        async with contextlib.aclosing(scheduler.pull(fields.querier, fields.slots)) as items:
             async for item in items:
                 yield _as_message(item)
 

@@ -20,9 +20,9 @@ from mimir_rw.wire.prometheus_json import (
 _STATS = ("", "true", "all")
 
 
-def result_json(result: Result, limit: int, stats: str, waited_s: float) -> bytes:
-    """The success envelope. limit > 0 cuts the series off; stats "" leaves statistics out; waited_s: time in the
-    queue, in seconds."""
+def result_json(result: Result, limit: int, stats: str, elapsed_s: float) -> bytes:
+    """The success envelope. limit > 0 cuts the series off; stats "" leaves statistics out; elapsed_s: since the query
+    came, in seconds: what the engine did not take of it, the query waited."""
     data = _data(result, limit)
     warnings = shown(list(result.warnings), "warning")
     if stats not in _STATS:
@@ -31,7 +31,7 @@ def result_json(result: Result, limit: int, stats: str, waited_s: float) -> byte
             'use "true" or "all"'
         )
     infos = shown(list(result.infos), "info")
-    return query_answer(data, warnings=warnings, infos=infos, stats=_stats(result, waited_s) if stats else None)
+    return query_answer(data, warnings=warnings, infos=infos, stats=_stats(result, elapsed_s) if stats else None)
 
 
 def _data(result: Result, limit: int) -> QueryData:
@@ -47,15 +47,15 @@ def _data(result: Result, limit: int) -> QueryData:
     return matrix_data(value.labels, steps.start, steps.step, value.values, value.mask, limit)
 
 
-def _stats(result: Result, waited_s: float) -> Stats:
+def _stats(result: Result, elapsed_s: float) -> Stats:
     """Statistics in Prometheus' shape, with what this engine can tell."""
     stats = result.stats
     prepare_s = stats.prepare_s + stats.select_s
     return Stats(
         prepare_s=prepare_s,
         evaluate_s=stats.evaluate_s,
-        queue_s=waited_s,
-        total_s=waited_s + prepare_s + stats.evaluate_s,
+        queue_s=max(0.0, elapsed_s - prepare_s - stats.evaluate_s),
+        total_s=elapsed_s,
         samples_read=stats.samples_read,
         samples_peak=stats.peak_bytes // 16,
     )

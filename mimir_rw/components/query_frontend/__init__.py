@@ -1,0 +1,1 @@
+"""Takes queries from clients, has them answered by queriers, and writes the answers."""

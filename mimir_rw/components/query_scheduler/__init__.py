@@ -1,0 +1,1 @@
+"""Queues queries, fairly among tenants, between query-frontends and queriers."""
