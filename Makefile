@@ -9,6 +9,8 @@ CRATE   := mimir_rw/native
 RUST    := $(CRATE)/Cargo.toml $(CRATE)/Cargo.lock $(shell find $(CRATE)/src -name '*.rs')
 DATA    ?= .data
 PORT    ?= 8080
+BASE_PORT ?= 8001
+MODE    ?= read-write
 ARGS    ?=
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
@@ -17,7 +19,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport CONDA_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down status test test-tools bench lint fmt docs e2e fuzz sim clean
+.PHONY: help install up down status test test-tools bench lint fmt docs e2e fuzz sim containers clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -45,13 +47,18 @@ $(VENV)/.dev: $(VENV)/.deps
 
 install: $(VENV)/.native ## install into .venv, no more
 
-up: install ## build and start everything in one process on this machine
+up: install ## build and start the three groups and nginx on this machine; MODE=all: one process
+ifeq ($(MODE),all)
 	@mkdir -p $(DATA)
 	@exec $(BIN)/mimir-rw -target=all -server.http-listen-port=$(PORT) \
 		-blocks-storage.tsdb.dir=$(DATA)/tsdb -auth.multitenancy-enabled=false -server.pid-file=$(DATA)/mimir-rw.pid $(ARGS)
+else
+	@scripts/gateway-tools
+	@exec $(BIN)/mimir-rw up --data $(DATA) --port $(PORT) --base-port $(BASE_PORT) -- $(ARGS)
+endif
 
 down: ## stop what `make up` started
-	@scripts/down $(DATA)/mimir-rw.pid
+	@scripts/down $(DATA)
 
 status: install ## is it running, is it ready
 	@$(BIN)/mimir-rw status --url http://127.0.0.1:$(PORT)
@@ -60,7 +67,7 @@ test-tools: $(VENV)/.dev
 	@scripts/test-tools
 
 test: install test-tools ## install what the tests need and run them
-	@$(BIN)/python -m pytest -n 2 -m 'not slow' $(ARGS)
+	@$(BIN)/python -m pytest -n 2 -m 'not slow and not docker' $(ARGS)
 	@scripts/cargo-python test --quiet --release --manifest-path $(CRATE)/Cargo.toml
 
 e2e: install test-tools ## the slow lanes: crashes, full disks, bombs
@@ -73,6 +80,9 @@ fuzz: install ## mutate the input of every native decoder, ARGS='--runs N --seed
 sim: install ## simulated clusters under faults, SEED=n or SEEDS=n [FIRST=n] [SCENARIO=name]
 	@$(BIN)/python -m mimir_rw.testing.seeds $(if $(SCENARIO),--scenario=$(SCENARIO)) $(if $(FIRST),--first=$(FIRST)) \
 		$(if $(SEED),--seed=$(SEED) $(if $(TRACE),--trace=$(TRACE)),--seeds=$(or $(SEEDS),10)) $(ARGS)
+
+containers: install $(VENV)/.dev ## the compose lane on a real Docker engine
+	@$(BIN)/python -m pytest -m docker $(ARGS)
 
 bench: install test-tools ## our cost beside Prometheus and VictoriaMetrics, in one run
 	@$(BIN)/python -m tests.bench.run $(ARGS)
@@ -89,8 +99,10 @@ fmt: $(VENV)/.dev ## format Python and Rust
 	$(BIN)/ruff check --fix .
 	cargo fmt --manifest-path $(CRATE)/Cargo.toml
 
-docs: install ## regenerate the reference pages
+docs: install ## regenerate the reference pages and the gateway's configuration
 	$(BIN)/python -m mimir_rw.config.docs
+	$(BIN)/mimir-rw nginx $(foreach g,write backend,$(foreach z,a b c,--$(g) $(g)-$(z):8080)) \
+		--read read-1:8080 --read read-2:8080 > nginx/compose.conf
 
 clean: ## remove the build and the virtual environment, keep the data
 	rm -rf $(VENV) target

@@ -8,9 +8,11 @@ import typer
 
 import mimir_rw
 from mimir_rw.cli.config import config_app
+from mimir_rw.cli.health import health
 from mimir_rw.cli.promql import promql_app
 from mimir_rw.cli.query import query
 from mimir_rw.cli.status import status
+from mimir_rw.cli.up import nginx, up
 
 app = typer.Typer(
     name="mimir-rw",
@@ -23,12 +25,22 @@ app.add_typer(config_app, name="config")
 app.add_typer(promql_app, name="promql")
 app.command()(status)
 app.command()(query)
+app.command()(up)
+app.command()(nginx)
 
 
 @app.command()
 def version() -> None:
     """Print the version."""
     print(f"mimir-rw {mimir_rw.__version__}")
+
+
+@app.command(
+    name="health", context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False
+)
+def show_health(context: typer.Context) -> None:
+    """Say by the exit status whether the server of this machine is ready (for container health checks)."""
+    raise typer.Exit(health(context.args))
 
 
 @app.command(name="help")

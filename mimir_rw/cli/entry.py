@@ -31,6 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from mimir_rw.app.main import main as serve
 
         return serve(arguments)
+    if arguments[0] == "health":
+        from mimir_rw.cli.health import health
+
+        return health(arguments[1:])
     from mimir_rw.cli.commands import run_command
 
     return run_command(arguments)

@@ -71,11 +71,12 @@ class Process:
     log_path: Path
     cwd: Path | None = None
     env: dict[str, str] = field(default_factory=dict)
+    host: str = "127.0.0.1"
     popen: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def pid(self) -> int:

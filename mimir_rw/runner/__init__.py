@@ -1,0 +1,1 @@
+"""Groups of processes on one machine, and the gateway in front of them."""

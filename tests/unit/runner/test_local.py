@@ -1,0 +1,90 @@
+"""The local runner over small programs of the test's own instead of servers and nginx."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from mimir_rw.runner.layout import read_write_layout
+from mimir_rw.runner.local import LocalCluster
+from mimir_rw.runner.table import children_table, first_steps
+
+SERVER = """
+import http.server, sys
+port = int(next(a for a in sys.argv if a.startswith("-server.http-listen-port=")).split("=")[1])
+class Ready(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b"ready")
+    def log_message(self, *a): pass
+http.server.HTTPServer(("127.0.0.1", port), Ready).serve_forever()
+"""
+NGINX = """#!{python}
+import http.server, re, sys
+text = open(sys.argv[sys.argv.index("-c") + 1]).read()
+port = int(re.search(r"listen 127.0.0.1:([0-9]+);", text).group(1))
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b"ok")
+    def log_message(self, *a): pass
+http.server.HTTPServer(("127.0.0.1", port), Health).serve_forever()
+"""
+
+
+def make(directory: Path, base: int, gateway: int, changed) -> LocalCluster:
+    server = directory / "server.py"
+    server.write_text(SERVER)
+    nginx = directory / "nginx"
+    nginx.write_text(NGINX.format(python=sys.executable))
+    nginx.chmod(0o755)
+    layout = read_write_layout(data=directory / "data", gateway_port=gateway, base_port=base)
+    return LocalCluster(layout=layout, nginx=str(nginx), changed=changed, program=[sys.executable, str(server)])
+
+
+@pytest.fixture
+def base_port(unused_tcp_port_factory) -> int:
+    return unused_tcp_port_factory() // 300 * 300 % 30000 + 20000
+
+
+class Watch:
+    """What the runner told, and a way to wait for it."""
+
+    def __init__(self) -> None:
+        self.stopped: list[str] = []
+        self._told = asyncio.Event()
+
+    def __call__(self, children) -> None:
+        self.stopped += [c.target for c in children if c.state == "stopped" and c.target not in self.stopped]
+        self._told.set()
+
+    async def until(self, condition) -> None:
+        async with asyncio.timeout(60):
+            while not condition():
+                self._told.clear()
+                await self._told.wait()
+
+
+async def test_starts_restarts_and_stops_in_order(tmp_path, base_port, unused_tcp_port_factory):
+    watch = Watch()
+    cluster = make(tmp_path, base_port, unused_tcp_port_factory(), watch)
+    running = asyncio.ensure_future(cluster.run())
+    await watch.until(cluster.ready.is_set)
+    first = {child.name: child.pid for child in cluster.children}
+    assert len(first) == 9
+    assert None not in first.values()
+    victim = first["write-b"]
+    assert victim is not None
+    os.kill(victim, signal.SIGKILL)
+    child = cluster.children[1]
+    await watch.until(lambda: child.restarts == 1)
+    assert "SIGKILL" in child.detail
+    await watch.until(lambda: child.pid not in (None, victim))
+    assert children_table(cluster.children).row_count == 9
+    assert str(cluster.layout.gateway_port) in first_steps(cluster.layout)
+    cluster.request_stop()
+    async with asyncio.timeout(60):
+        await running
+    assert watch.stopped == ["nginx", "read", "backend", "write"]
+    assert all(each.pid is None for each in cluster.children)
