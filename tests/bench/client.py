@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import queue
 import statistics
 import time
 import urllib.parse
@@ -56,6 +57,35 @@ def _post_all(server: Server, client: http.client.HTTPConnection, bodies: list[b
         text = answer.read()
         if answer.status // 100 != 2:
             raise RuntimeError(f"{server.recipe.name} answered {answer.status}: {text[:500]!r}")
+
+
+def paced(server: Server, steps: Iterable[list[bytes]], connections: int, per_second: float) -> list[float]:
+    """Post the bodies at a steady rate, each at its own moment over whichever connection is free; the seconds that each
+    took from the moment it was due (waiting for a connection counts)."""
+    bodies = [body for step in steps for body in step]
+    clients: queue.SimpleQueue[http.client.HTTPConnection] = queue.SimpleQueue()
+    for _ in range(connections):
+        clients.put(http.client.HTTPConnection("127.0.0.1", server.port, timeout=120))
+
+    def post(due: float, body: bytes) -> float:
+        client = clients.get()
+        try:
+            _post_all(server, client, [body])
+        finally:
+            clients.put(client)
+        return time.perf_counter() - due
+
+    began = time.perf_counter()
+    waiting = []
+    with ThreadPoolExecutor(connections) as pool:
+        for i, body in enumerate(bodies):
+            due = began + i / per_second
+            time.sleep(max(0.0, due - time.perf_counter()))
+            waiting.append(pool.submit(post, due, body))
+        seconds = [each.result() for each in waiting]
+    while not clients.empty():
+        clients.get().close()
+    return seconds
 
 
 def ask(server: Server, path: str, **params: str | float) -> Any:

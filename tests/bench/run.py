@@ -15,14 +15,20 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from tests.bench import client
 from tests.bench.load import Load, bodies, series_created
-from tests.bench.servers import Recipe, Server, mimir_rw, peers, running
+from tests.bench.servers import Recipe, Server, mimir_rw, mimir_rw_cluster, peers, running
 
 KIB = 1024
+PACED_STEPS = 20
+PACED_CONNECTIONS = 16
+CLUSTER = "mimir-rw RF 3"
+RF3_HOLD = 1.6
+PUSH_SPREAD_HOLD = 3.0
 
 
 @dataclass(slots=True)
@@ -43,6 +49,8 @@ class Column:
     name: str
     ingest: dict[str, Ingest] = field(default_factory=dict)
     queries: dict[str, client.QueryCost] = field(default_factory=dict)
+    push_ms: tuple[float, float] | None = None
+    """p50 and p99 of a push at half of the highest throughput."""
 
 
 def measure_ingest(server: Server, load: Load, steps: list[list[bytes]], connections: int) -> Ingest:
@@ -83,6 +91,8 @@ def run_server(recipe: Recipe, args: argparse.Namespace, end_ms: int, work: Path
     for lane, load in lanes(args, end_ms).items():
         if lane == "large" and recipe.name.startswith(("newest", "prometheus")) and not args.large_everywhere:
             continue
+        if lane == "large" and recipe.cluster:
+            continue
         data = work / f"{recipe.name.replace(' ', '-')}-{lane}"
         console.print(f"[dim]{recipe.name}: {lane}, {load.series:,} series x {load.steps} steps[/dim]")
         steps = list(bodies(load))
@@ -93,8 +103,18 @@ def run_server(recipe: Recipe, args: argparse.Namespace, end_ms: int, work: Path
                     column.queries[item["name"]] = client.query_cost(
                         server, item["q"], load.start_ms, load.end_ms, args.runs
                     )
+                if recipe.cluster:
+                    column.push_ms = push_percentiles(server, load, column.ingest[lane].samples_per_second)
         shutil.rmtree(data)
     return column
+
+
+def push_percentiles(server: Server, load: Load, highest: float) -> tuple[float, float]:
+    """p50 and p99 (ms) of pushes at half of `highest` samples a second, of the steps that follow the load."""
+    later = Load(load.variant, load.series, PACED_STEPS, load.end_ms + load.interval_ms)
+    seconds = client.paced(server, list(bodies(later)), PACED_CONNECTIONS, highest / 2 / load.per_request)
+    p50, p99 = np.percentile(seconds, (50, 99)) * 1e3
+    return float(p50), float(p99)
 
 
 def ingest_table(columns: list[Column]) -> Table:
@@ -158,6 +178,33 @@ def verdicts(columns: list[Column]) -> list[tuple[str, bool]]:
     return out
 
 
+def cluster_verdicts(columns: list[Column]) -> list[tuple[str, bool]]:
+    """What three zones behind nginx are held to, with the figures of this run."""
+    ours = next((c for c in columns if c.name == CLUSTER), None)
+    if ours is None:
+        return []
+    out = []
+    vm = next((c for c in columns if c.name.startswith("victoria")), None)
+    for lane, m in ours.ingest.items():
+        out.append((f"{CLUSTER}, {lane}: every sample counted", m.complete))
+        if vm and lane in vm.ingest:
+            ratio = m.cpu_us / vm.ingest[lane].cpu_us
+            out.append(
+                (f"{CLUSTER}, {lane}: CPU per sample {ratio:.2f} x {vm.name} (hold {RF3_HOLD:.2f})", ratio <= RF3_HOLD)
+            )
+    if ours.push_ms:
+        p50, p99 = ours.push_ms
+        text = f"{CLUSTER}: push p99 {p99:.1f} ms is {p99 / p50:.1f} x p50 {p50:.1f} ms at half of the highest rate"
+        out.append((f"{text} (hold {PUSH_SPREAD_HOLD:.1f})", p99 <= PUSH_SPREAD_HOLD * p50))
+    single = columns[0]
+    for name, cost in ours.queries.items():
+        if name in single.queries:
+            diff = client.differences(cost.result, single.queries[name].result, 1e-12)
+            equal = "equals" if not diff else f"DIFFERS from ({diff[0]})"
+            out.append((f"{CLUSTER}, {name}: answer {equal} one process's", not diff))
+    return out
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     parser.add_argument("--series", type=int, default=50_000)
@@ -173,7 +220,9 @@ def main() -> int:
     args = parser.parse_args()
     console = Console(width=max(120, Console().width), highlight=False)
 
-    recipes = [mimir_rw("mimir-rw", *args.extra.split()), *peers(args.newest if args.newest.is_dir() else None)]
+    extra = args.extra.split()
+    recipes = [mimir_rw("mimir-rw", *extra), mimir_rw_cluster(CLUSTER, *extra)]
+    recipes += peers(args.newest if args.newest.is_dir() else None)
     recipes = [r for r in recipes if not args.only or r.name.startswith(tuple(args.only))]
     if not any(r.name.startswith("newest") for r in recipes):
         console.print(f"[dim]no newer peers in {args.newest} (scripts/newest-peers fetches them)[/dim]")
@@ -184,7 +233,7 @@ def main() -> int:
     console.print(query_table([c for c in columns if c.queries]))
     failed = 0
     if columns[0].name.startswith("mimir-rw"):
-        for text, held in verdicts(columns):
+        for text, held in verdicts(columns) + cluster_verdicts(columns):
             console.print(f"{'[green]ok  [/green]' if held else '[red]FAIL[/red]'} {text}")
             failed += not held
     return 1 if failed else 0

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.e2e.cluster import Cluster
+
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 START_SECONDS_MAX = 60
@@ -31,6 +33,8 @@ class Recipe:
     ready_path: str
     wal: str | None = None
     query_extra: str = ""
+    cluster: bool = False
+    """Three zones behind nginx instead of one process; `argv` then gives flags for each server."""
 
 
 @dataclass(slots=True)
@@ -38,7 +42,7 @@ class Server:
     recipe: Recipe
     port: int
     data: Path
-    process: subprocess.Popen[bytes]
+    pids: list[int]
     rss_empty: int = 0
 
     @property
@@ -46,13 +50,12 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def cpu_seconds(self) -> float:
-        """User and system time of the process so far."""
-        return cpu_seconds(self.process.pid)
+        """User and system time of all its processes so far."""
+        return sum(map(cpu_seconds, self.pids))
 
     def rss(self) -> int:
-        """Resident bytes."""
-        fields = Path(f"/proc/{self.process.pid}/statm").read_text().split()
-        return int(fields[1]) * PAGE
+        """Resident bytes of all its processes."""
+        return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE for pid in self.pids)
 
     def wal_bytes(self) -> int | None:
         if self.recipe.wal is None:
@@ -72,6 +75,13 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
+NO_LIMITS = (
+    "-distributor.ingestion-rate-limit=100000000",
+    "-distributor.ingestion-burst-size=1000000000",
+    "-ingester.max-global-series-per-user=0",
+)
+
+
 def mimir_rw(name: str = "mimir-rw", *extra: str) -> Recipe:
     return Recipe(
         name,
@@ -79,10 +89,17 @@ def mimir_rw(name: str = "mimir-rw", *extra: str) -> Recipe:
             str(Path(sys.executable).with_name("mimir-rw")), "-target=all", "-auth.multitenancy-enabled=false",
             f"-server.http-listen-port={port}", "-server.http-listen-address=127.0.0.1",
             f"-blocks-storage.tsdb.dir={data}/tsdb",
-            "-distributor.ingestion-rate-limit=100000000", "-distributor.ingestion-burst-size=1000000000",
-            "-ingester.max-global-series-per-user=0", *extra,
+            *NO_LIMITS, *extra,
         ],
         "/api/v1/push", "/prometheus", "/ready", "tsdb/*/wal",
+    )  # fmt: skip
+
+
+def mimir_rw_cluster(name: str, *extra: str) -> Recipe:
+    """Eight processes in three zones behind nginx, RF 3; nginx counts too."""
+    return Recipe(
+        name, lambda port, data: [*NO_LIMITS, *extra], "/api/v1/push", "/prometheus", "/gateway-health",
+        "*/tsdb/*/wal", cluster=True,
     )  # fmt: skip
 
 
@@ -141,14 +158,30 @@ def version(binary: str) -> str:
 def running(recipe: Recipe, data: Path) -> Iterator[Server]:
     """Start a server on an empty directory and stop it at the end. RSS at rest is read two seconds after ready."""
     data.mkdir(parents=True)
+    with (_cluster if recipe.cluster else _process)(recipe, data) as server:
+        time.sleep(2)
+        server.rss_empty = server.rss()
+        yield server
+
+
+@contextmanager
+def _cluster(recipe: Recipe, data: Path) -> Iterator[Server]:
+    cluster = Cluster(data, flags=recipe.argv(0, data))
+    try:
+        cluster.start()
+        yield Server(recipe, cluster.gateway.port, data, cluster.pids())
+    finally:
+        cluster.close()
+
+
+@contextmanager
+def _process(recipe: Recipe, data: Path) -> Iterator[Server]:
     port = free_port()
     log = (data / "server.log").open("wb")
     process = subprocess.Popen(recipe.argv(port, data), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    server = Server(recipe, port, data, process)
     try:
-        wait_ready(server)
-        time.sleep(2)
-        server.rss_empty = server.rss()
+        server = Server(recipe, port, data, [process.pid])
+        wait_ready(server, process)
         yield server
     finally:
         process.send_signal(signal.SIGTERM)
@@ -160,10 +193,10 @@ def running(recipe: Recipe, data: Path) -> Iterator[Server]:
         log.close()
 
 
-def wait_ready(server: Server) -> None:
+def wait_ready(server: Server, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS_MAX
     while time.monotonic() < deadline:
-        if server.process.poll() is not None:
+        if process.poll() is not None:
             break
         try:
             with urllib.request.urlopen(server.url + server.recipe.ready_path, timeout=2) as answer:
