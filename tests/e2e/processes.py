@@ -50,10 +50,15 @@ class Answer:
 
 
 def request(
-    url: str, *, data: bytes | None = None, headers: dict[str, str] | None = None, timeout: float = 30
+    url: str,
+    *,
+    data: bytes | None = None,
+    headers: dict[str, str] | None = None,
+    timeout: float = 30,
+    method: str | None = None,
 ) -> Answer:
     """One HTTP request; statuses of any kind are answers, a broken connection is an OSError."""
-    call = urllib.request.Request(url, data=data, headers=headers or {})
+    call = urllib.request.Request(url, data=data, headers=headers or {}, method=method)
     try:
         with urllib.request.urlopen(call, timeout=timeout) as answer:
             return Answer(answer.status, answer.read(), dict(answer.headers))
