@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
@@ -18,6 +18,7 @@ PROTOCOL_VERSIONS = bytes((1, 5, 2, 0, 0, 0))
 META_BYTES_MAX = 512
 FIELDS_MAX = 64
 _U32_MAX = (1 << 32) - 1
+_MAPPED = bytes(10) + b"\xff\xff"
 
 
 class WireError(ValueError):
@@ -51,10 +52,16 @@ class NodeState(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """addr: 4 or 16 bytes, as on the wire."""
+    """addr: 4 bytes, or 16 of an IPv6 address. wire: the form it came in, if another: Go holds IPv4 addresses in either
+    form, and takes a member whose address is passed on in the other one for another member."""
 
     addr: bytes
     port: int
+    wire: bytes = field(default=b"", compare=False)
+
+    @property
+    def wire_addr(self) -> bytes:
+        return self.wire or self.addr
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +212,9 @@ def encode_node(node: RemoteNode) -> bytes:
     return pack_fields(
         {
             "Name": node.name,
-            "Addr": node.endpoint.addr,
+            "Addr": node.endpoint.wire_addr,
             "Port": node.endpoint.port,
-            "Meta": node.meta,
+            "Meta": node.meta or None,
             "Incarnation": node.incarnation,
             "State": int(node.state),
             "Vsn": node.versions,
@@ -270,9 +277,10 @@ def _endpoint(fields: Fields, addr_key: bytes, port_key: bytes) -> Endpoint:
     addr = raw(fields, addr_key)
     if len(addr) not in (4, 16):
         raise WireError(f"{addr_key.decode()} has {len(addr)} bytes")
-    if len(addr) == 16 and addr[:12] == b"\x00" * 10 + b"\xff\xff":
-        addr = addr[12:]  # Go holds IPv4 addresses in either form
-    return Endpoint(addr, number(fields, port_key, 65535))
+    port = number(fields, port_key, 65535)
+    if len(addr) == 16 and addr.startswith(_MAPPED):
+        return Endpoint(addr[12:], port, wire=addr)
+    return Endpoint(addr, port)
 
 
 def _source(fields: Fields) -> Endpoint | None:
@@ -300,7 +308,7 @@ def _versions(fields: Fields) -> bytes:
 def _source_fields(source: Endpoint | None, node: str) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if source is not None:
-        fields |= {"SourceAddr": source.addr, "SourcePort": source.port}
+        fields |= {"SourceAddr": source.wire_addr, "SourcePort": source.port}
     if node:
         fields["SourceNode"] = node
     return fields
@@ -314,7 +322,7 @@ def _encode_ping(message: Ping) -> tuple[int, dict[str, Any]]:
 def _encode_indirect_ping(message: IndirectPing) -> tuple[int, dict[str, Any]]:
     fields = {
         "SeqNo": message.seq,
-        "Target": message.target.addr,
+        "Target": message.target.wire_addr,
         "Port": message.target.port,
         "Node": message.node,
         "Nack": message.nack,
@@ -326,9 +334,9 @@ def _encode_alive(message: Alive) -> tuple[int, dict[str, Any]]:
     return MessageType.ALIVE, {
         "Incarnation": message.incarnation,
         "Node": message.node,
-        "Addr": message.endpoint.addr,
+        "Addr": message.endpoint.wire_addr,
         "Port": message.endpoint.port,
-        "Meta": message.meta,
+        "Meta": message.meta or None,
         "Vsn": message.versions,
     }
 

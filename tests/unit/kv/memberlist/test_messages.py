@@ -80,7 +80,10 @@ def test_other_forms_of_msgpack_are_read() -> None:
 
 def test_an_ipv4_address_in_sixteen_bytes_is_the_same() -> None:
     mapped = bytes(10) + b"\xff\xff" + HERE.addr
-    assert decode(encode(Alive(1, "a", Endpoint(mapped, 7946), b"", PROTOCOL_VERSIONS))).endpoint == HERE
+    data = encode(Alive(1, "a", Endpoint(mapped, 7946), b"", PROTOCOL_VERSIONS))
+    message = decode(data)
+    assert message.endpoint == HERE
+    assert encode(message) == data, "it is passed on in the form it came in"
 
 
 @pytest.mark.parametrize(

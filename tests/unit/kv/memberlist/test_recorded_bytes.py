@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from mimir_rw.kv.memberlist import wire
+from mimir_rw.kv.memberlist import lzw, wire
 from mimir_rw.kv.memberlist.messages import Ack, Endpoint, Ping, WireError, decode, encode
 from mimir_rw.kv.memberlist.pairs import Pair, decode_pair, encode_pair
 
@@ -92,3 +95,41 @@ def test_labels(found: str, ours: str, verify: bool, taken: bool) -> None:
     else:
         with pytest.raises(WireError, match="label"):
             wire.unseal(payload, label=ours, verify_label=verify, bytes_max=1 << 20)
+
+
+GOLDEN = Path(__file__).parents[3] / "golden"
+RECORDED = json.loads((GOLDEN / "dskit" / "connections.json").read_text())
+CONNECTIONS = [(how, what, bytes.fromhex(data)) for how, kept in RECORDED.items() for what, data in kept.items()]
+
+
+@pytest.mark.parametrize(
+    ("how", "what", "data"), CONNECTIONS, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_what_a_dskit_node_sent(how: str, what: str, data: bytes) -> None:
+    """Every connection of a real node decodes, and what was decoded encodes to the same bytes."""
+    if what.startswith("stream"):
+        assert data[:1] == wire.STREAM_KIND
+        result = wire.StreamDecoder(bytes_max=1 << 20).feed(data[1:])
+        compressed = data[1 + len(LABEL)] == 9
+        assert wire.encode_stream(result.message, label="dev", compression=compressed) == data[1:]
+        return
+    frame = wire.decode_frame(data[1:])
+    assert frame.intact
+    messages = wire.unseal(frame.payload, label="dev", verify_label=True, bytes_max=1 << 20)
+    assert " ".join(str(m[0]) for m in messages) == what.removeprefix("packet ")
+    (message,) = wire.compound([encode(decode(m)) for m in messages])
+    inside = frame.payload[len(LABEL) :]
+    if inside[0] == 12:
+        inside = inside[5:]
+    if inside[0] == 9:
+        message = wire.compress(message)
+    assert message == inside
+    crc = frame.payload[len(LABEL)] == 12
+    assert wire.encode_frame(frame.sender.encode(), wire.seal(message, label="dev", crc=crc, compression=False)) == data
+
+
+@pytest.mark.parametrize("case", json.loads((GOLDEN / "go_lzw.json").read_text()), ids=lambda case: case["name"])
+def test_compression_is_the_same_to_the_bit(case: dict[str, str]) -> None:
+    raw, packed = bytes.fromhex(case["raw"]), bytes.fromhex(case["packed"])
+    assert lzw.compress(raw) == packed
+    assert lzw.decompress(packed, bytes_max=1 << 20) == raw
