@@ -257,9 +257,11 @@ class ReadTracker:
         """Whom to ask in its group's place; `error` is set when that does not help."""
         name = self._group_of[id]
         self._unanswered[name].discard(id)
-        if name in self._failed or self.done:
+        if name in self._failed:
             return ()
-        self._failed.append(name)
+        self._failed.append(name)  # before it is asked whether that is the end: a group without its member is not whole
+        if self.done:
+            return ()
         if len(self._failed) > self._failures_max:
             self.error = error
             return ()

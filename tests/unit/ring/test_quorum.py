@@ -187,6 +187,28 @@ def test_a_failed_zone_is_replaced():
     assert tracker.error is None
 
 
+def test_a_zone_whose_last_instance_fails_does_not_count():
+    found = ring_view(random_ring(1, per_zone=1), SETTINGS).query_set(READ, now_s=NOW_S)
+    tracker = ReadTracker(found, minimise=True, prefer="a", rng=random.Random(2))
+    first, second = (i.id for i in tracker.start())
+    tracker.answered(first)
+    (third,) = tracker.failed(second, Unavailable("x"))
+    assert not tracker.done
+    assert tracker.answered(third.id)
+    assert tracker.counted() == tuple(sorted((first, third.id)))
+
+
+def test_a_failure_after_the_end_changes_nothing():
+    found = ring_view(random_ring(1, per_zone=1), SETTINGS).query_set(READ, now_s=NOW_S)
+    tracker = ReadTracker(found, minimise=False, prefer="a", rng=random.Random(2))
+    first, second, third = (i.id for i in tracker.start())
+    tracker.answered(first)
+    tracker.answered(second)
+    assert tracker.failed(third, Unavailable("x")) == ()
+    assert tracker.counted() == tuple(sorted((first, second)))
+    assert tracker.error is None
+
+
 def test_two_failed_zones_are_too_many():
     tracker = zones(False)
     tracker.start()
