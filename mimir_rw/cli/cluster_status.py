@@ -4,75 +4,56 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
 
-from mimir_rw.app.modules import RINGS, targets
-from mimir_rw.ring.desc import HTTP_PORT_KEY
-
-
-@dataclass(frozen=True, slots=True)
-class RingEntry:
-    """An instance of a ring. http_port: where its pages are, 0 if it does not say."""
-
-    ring: str
-    id: str
-    state: str
-    zone: str
-    address: str
-    http_port: int
+_ALIVE = (0, 1)
+"""States of members that take part: alive and suspect."""
 
 
 @dataclass(slots=True)
 class Process:
-    """An instance of all the rings that it is in. readiness: what its /ready says; "" when it was not asked."""
+    """A process as its cluster knows it. readiness: what its /ready says; "" when it was not asked."""
 
     id: str
+    target: str
     zone: str
     url: str
-    states: dict[str, str]
-    """By ring."""
+    rings: dict[str, str] = field(default_factory=dict)
+    """Its state in each ring that it is in."""
     readiness: str = ""
 
-    @property
-    def group(self) -> str:
-        """The target that it probably runs: the smallest that has all its rings, and something more to it than one."""
-        holding = [target for target in targets().values() if set(self.states) <= set(target.components)]
-        groups = [target for target in holding if len(target.components) > 1]
-        return min(groups or holding, key=lambda target: len(target.components)).name if holding else ""
+
+def cluster_processes(memberlist: bytes, rings: bytes) -> list[Process]:
+    """The processes that gossip, with the rings they are in, and what is in rings without gossiping, in the order of
+    targets, zones and names. memberlist, rings: what /memberlist and /ring answer, as JSON; anything else says nothing.
+    """
+    found = {process.id: process for process in _members(memberlist)}
+    for ring, shard in _shards(rings):
+        id = str(shard.get("id", ""))
+        process = found.setdefault(id, Process(id, "", str(shard.get("zone", "")), ""))
+        process.rings[ring] = str(shard.get("state", ""))
+    return sorted(found.values(), key=lambda process: (process.target, process.zone, process.id))
 
 
-def ring_entries(ring: str, body: bytes) -> list[RingEntry]:
-    """What a ring's page says, as JSON; nothing if it is something else."""
-    try:
-        return [
-            RingEntry(
-                ring,
-                str(shard["id"]),
-                str(shard["state"]),
-                str(shard.get("zone", "")),
-                str(shard["address"]),
-                int(shard.get("versions", {}).get(str(HTTP_PORT_KEY), 0)),
-            )
-            for shard in json.loads(body)["shards"]
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return []
+def _members(body: bytes) -> Iterable[Process]:
+    for member in _list(_object(body).get("SortedMembers")):
+        told = _object(_unhex(member.get("Meta")))
+        if member.get("State") in _ALIVE and "id" in told:
+            host = str(member.get("Addr", ""))
+            shown = f"[{host}]" if ":" in host else host
+            scheme = "https" if told.get("https") else "http"
+            url = f"{scheme}://{shown}:{told['http_port']}" if told.get("http_port") else ""
+            yield Process(str(told["id"]), str(told.get("target", "")), str(told.get("zone", "")), url)
 
 
-def processes(entries: Iterable[RingEntry], scheme: str) -> list[Process]:
-    """The entries by process, in the order of their groups, zones and names."""
-    found: dict[tuple[str, str], Process] = {}
-    for entry in entries:
-        host = urlsplit(f"//{entry.address}").hostname or ""
-        shown = f"[{host}]" if ":" in host else host
-        url = f"{scheme}://{shown}:{entry.http_port}" if host and entry.http_port else ""
-        process = found.setdefault((entry.id, entry.address), Process(entry.id, entry.zone, url, {}))
-        process.states[entry.ring] = entry.state
-    return sorted(found.values(), key=lambda process: (process.group, process.zone, process.id))
+def _shards(body: bytes) -> Iterable[tuple[str, Mapping[str, object]]]:
+    rings = _object(body).get("rings")
+    for name, ring in rings.items() if isinstance(rings, dict) else ():
+        if isinstance(ring, dict):
+            yield from ((name, shard) for shard in _list(ring.get("shards")))
 
 
-def document(services: Mapping[str, str], found: Iterable[Process], ready: bool, reason: str) -> dict[str, object]:
+def document(ready: bool, reason: str, services: Mapping[str, str], processes: Iterable[Process]) -> dict[str, object]:
     """All of it for --json."""
     return {
         "ready": ready,
@@ -81,17 +62,31 @@ def document(services: Mapping[str, str], found: Iterable[Process], ready: bool,
         "processes": [
             {
                 "id": process.id,
-                "group": process.group,
+                "target": process.target,
                 "zone": process.zone,
                 "url": process.url,
-                "rings": process.states,
+                "rings": process.rings,
                 "readiness": process.readiness,
             }
-            for process in found
+            for process in processes
         ],
     }
 
 
-def ring_paths() -> dict[str, str]:
-    """The page of each ring."""
-    return {ring: f"/{ring}/ring" for ring in RINGS}
+def _object(body: bytes) -> dict[str, object]:
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _list(found: object) -> list[dict[str, object]]:
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _unhex(found: object) -> bytes:
+    try:
+        return bytes.fromhex(found) if isinstance(found, str) else b""
+    except ValueError:
+        return b""

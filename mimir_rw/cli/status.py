@@ -1,4 +1,4 @@
-"""`mimir-rw status`: whether a server is ready, what its services do, and who else is in its rings."""
+"""`mimir-rw status`: whether a server is ready, what its services do, and which processes make up its cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mimir_rw.cli.cluster_status import Process, document, processes, ring_entries, ring_paths
+from mimir_rw.cli.cluster_status import Process, cluster_processes, document
 
 _TIMEOUT_SECONDS = 10
 _MEMBER_TIMEOUT_SECONDS = 2
@@ -22,29 +22,35 @@ _ANSWER_BYTES_MAX = 16 << 20
 
 
 def status(
-    url: Annotated[str, typer.Option(help="Where the server listens.")] = "http://localhost:8080",
+    url: Annotated[
+        str, typer.Option(help="Where a server, or the gateway of a cluster, listens.")
+    ] = "http://localhost:8080",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Show whether a server is ready, and the processes of its cluster. Exit status 1 when it is not, or does not
-    answer."""
+    """Show whether a server is ready, and the processes of its cluster. Exit status 1 when it, or through a gateway any
+    of them, is not ready or does not answer."""
     base = url.rstrip("/")
     try:
-        ready, body = _get(f"{base}/ready")
+        code, body = _get(f"{base}/ready")
         _, services = _get(f"{base}/services")
-        members = _members(base)
+        processes = cluster_processes(_get(f"{base}/memberlist")[1], _get(f"{base}/ring")[1])
     except (OSError, ValueError) as error:
         detail = getattr(error, "reason", error)
         print(f"{base} does not answer: {detail}", file=sys.stderr)
         raise typer.Exit(1) from None
-    reason = body.decode(errors="replace").strip()
+    _ask_each(processes)
+    ready, reason = code == 200, body.decode(errors="replace").strip()
+    if code == 404 and processes:
+        unready = [process.id for process in processes if process.readiness != "ready"]
+        ready, reason = not unready, f"not ready: {', '.join(unready)}" if unready else "ready"
     states = _service_states(services)
     if as_json:
-        print(json.dumps(document(states, members, ready == 200, reason), indent=2))
+        print(json.dumps(document(ready, reason, states, processes), indent=2))
     else:
         print(f"{base}: {reason}")
         _show_services(states)
-        _show_members(members)
-    if ready != 200:
+        _show_processes(processes)
+    if not ready:
         raise typer.Exit(1)
 
 
@@ -60,17 +66,11 @@ def _get(url: str, timeout_s: float = _TIMEOUT_SECONDS) -> tuple[int, bytes]:
         return error.code, error.read(_ANSWER_BYTES_MAX)
 
 
-def _members(base: str) -> list[Process]:
-    """The processes of all rings, each asked whether it is ready."""
-    entries = []
-    for ring, path in ring_paths().items():
-        code, body = _get(base + path)
-        entries += ring_entries(ring, body) if code == 200 else []
-    found = processes(entries, base.partition("://")[0])
+def _ask_each(processes: list[Process]) -> None:
+    """Ask each process whether it is ready."""
     with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
-        for process, readiness in zip(found, pool.map(_readiness, found), strict=True):
+        for process, readiness in zip(processes, pool.map(_readiness, processes), strict=True):
             process.readiness = readiness
-    return found
 
 
 def _readiness(process: Process) -> str:
@@ -100,12 +100,12 @@ def _show_services(states: dict[str, str]) -> None:
     Console().print(table)
 
 
-def _show_members(members: list[Process]) -> None:
-    if not members:
+def _show_processes(processes: list[Process]) -> None:
+    if not processes:
         return
     print()
-    table = Table("group", "process", "zone", "rings", "pages", "readiness", box=None)
-    for process in members:
-        rings = ", ".join(f"{ring} {state}" for ring, state in process.states.items())
-        table.add_row(process.group, process.id, process.zone, rings, process.url, process.readiness)
+    table = Table("target", "process", "zone", "readiness", "rings", "pages", box=None)
+    for process in processes:
+        rings = "\n".join(f"{ring} {state}" for ring, state in process.rings.items())
+        table.add_row(process.target, process.id, process.zone, process.readiness, rings, process.url)
     Console().print(table)

@@ -18,8 +18,6 @@ from mimir_rw.ring.instant import rfc3339
 
 RPC_VERSION_KEY = 0x6D_72_77_01
 """Key in `InstanceDesc.versions` of the newest RPC protocol that the instance speaks; others are foreign."""
-HTTP_PORT_KEY = 0x6D_72_77_02
-"""Key in `InstanceDesc.versions` of the port of the instance's pages, for tools that look at the cluster."""
 
 NO_VERSIONS: Mapping[int, int] = MappingProxyType({})
 

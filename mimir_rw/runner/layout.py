@@ -82,6 +82,7 @@ class Layout:
             f"-memberlist.bind-port={node.gossip_port}",
             f"-memberlist.advertise-addr={node.host}",
             *(f"-memberlist.join={seed}" for seed in seeds),
+            "-ingester.ring.zone-awareness-enabled",
             f"-blocks-storage.tsdb.dir={self.data / node.name / 'tsdb'}",
             f"-server.pid-file={self.data / node.name / 'pid'}",
         ]

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import mimir_rw
 from mimir_rw.app.build.base import Base, tls_settings
-from mimir_rw.app.build.gossip import client_tls_settings, gossip_tls, memberlist_settings
+from mimir_rw.app.build.gossip import client_tls_settings, gossip_tls, member_meta, memberlist_settings
 from mimir_rw.app.identity import RingIdentity, joined_address, process_address, process_id, ring_identity
 from mimir_rw.config.consistency import rings
 from mimir_rw.config.errors import ConfigError
@@ -22,7 +22,7 @@ from mimir_rw.kv.prefix import PrefixKV
 from mimir_rw.kv.series_key import SeriesKeyCodec, SeriesKeyService
 from mimir_rw.ring.basic_lifecycler import BasicLifecycler, BasicLifecyclerSettings
 from mimir_rw.ring.codec import RING_CODEC
-from mimir_rw.ring.desc import HTTP_PORT_KEY, RPC_VERSION_KEY, InstanceState, RingDesc
+from mimir_rw.ring.desc import RPC_VERSION_KEY, InstanceState, RingDesc
 from mimir_rw.ring.entry import MembershipMetrics
 from mimir_rw.ring.lifecycler import Lifecycler, LifecyclerSettings
 from mimir_rw.ring.membership import Identity as RingMember
@@ -125,8 +125,11 @@ class Cluster:
         config = base.config.memberlist
         own = process_address(base.config, self._machine)
         name = process_id(base.config, self._machine)
+        meta = member_meta(base.config, instance_id=name)
         self.memberlist = MemberlistService(
-            settings=memberlist_settings(config, instance_id=name, advertise_addr=own if is_ip_address(own) else ""),
+            settings=memberlist_settings(
+                config, instance_id=name, advertise_addr=own if is_ip_address(own) else "", meta=meta
+            ),
             codecs=(RING_CODEC, SeriesKeyCodec()),
             clock=base.clock,
             rng=base.rng,
@@ -204,10 +207,7 @@ class Cluster:
 
     def _member(self, ring: str, *, tokens_count: int) -> RingMember:
         found = self.ring_identity(ring)
-        versions = {
-            RPC_VERSION_KEY: self._base.config.server.rpc_protocol_max,
-            HTTP_PORT_KEY: self._base.config.server.http_listen_port,
-        }
+        versions = {RPC_VERSION_KEY: self._base.config.server.rpc_protocol_max}
         return RingMember(found.id, found.address, found.zone, versions=versions, tokens_count=tokens_count)
 
     def find_series_key(self) -> Service:

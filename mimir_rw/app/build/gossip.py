@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from mimir_rw.config.consistency import zone_of
 from mimir_rw.config.kvstore import ClientTlsConfig, MemberlistConfig
+from mimir_rw.config.tree import Config
 from mimir_rw.kit.tls import ClientTlsSettings, TlsSettings, client_context, server_context
+from mimir_rw.kv.memberlist.messages import META_BYTES_MAX
 from mimir_rw.kv.memberlist.settings import MemberlistSettings
 from mimir_rw.kv.memberlist.transport import TlsContexts
 
 _TLS_FLAGS = "memberlist.tls"
 
 
-def memberlist_settings(config: MemberlistConfig, *, instance_id: str, advertise_addr: str) -> MemberlistSettings:
+def memberlist_settings(
+    config: MemberlistConfig, *, instance_id: str, advertise_addr: str, meta: bytes
+) -> MemberlistSettings:
     """instance_id and advertise_addr count where the section leaves its own ones empty."""
     return MemberlistSettings(
         bind_addr=config.bind_addr,
@@ -18,6 +25,7 @@ def memberlist_settings(config: MemberlistConfig, *, instance_id: str, advertise
         advertise_addr=config.advertise_addr or advertise_addr,
         advertise_port=config.advertise_port,
         node_name=config.node_name or instance_id,
+        meta=meta,
         randomize_node_name=config.randomize_node_name,
         cluster_label=config.cluster_label,
         cluster_label_verification_disabled=config.cluster_label_verification_disabled,
@@ -46,6 +54,19 @@ def memberlist_settings(config: MemberlistConfig, *, instance_id: str, advertise
         obsolete_entries_timeout_s=config.obsolete_entries_timeout / 1000,
         message_history_bytes=config.message_history_buffer_bytes,
     )
+
+
+def member_meta(config: Config, *, instance_id: str) -> bytes:
+    """What members tell of themselves, for tools that look at the cluster: as much of it as members may tell."""
+    told = {
+        "id": instance_id,
+        "target": ",".join(config.target),
+        "zone": zone_of(config),
+        "http_port": config.server.http_listen_port,
+        "https": bool(config.server.http_tls_config.cert or config.server.http_tls_config.cert_file),
+    }
+    meta = msgspec.json.encode(told)
+    return meta if len(meta) <= META_BYTES_MAX else b""
 
 
 def gossip_tls(config: MemberlistConfig) -> TlsContexts | None:

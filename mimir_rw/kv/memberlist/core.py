@@ -124,7 +124,7 @@ class Membership:
     def start(self, now: float) -> list[Effect]:
         """Be alive, alone."""
         self._incarnation = 1
-        me = Member(self.name, self._endpoint, b"", PROTOCOL_VERSIONS, 1, NodeState.ALIVE, now)
+        me = Member(self.name, self._endpoint, self._settings.meta, PROTOCOL_VERSIONS, 1, NodeState.ALIVE, now)
         self.members[self.name] = me
         self._announce(me)
         spread = self._rng.random()

@@ -19,6 +19,8 @@ class MemberlistSettings:
     node_name: str = ""
     """Empty: the host name."""
     randomize_node_name: bool = True
+    meta: bytes = b""
+    """What this member tells of itself to all others, at most 512 bytes."""
     cluster_label: str = "mimir-rw"
     cluster_label_verification_disabled: bool = False
     join_members: tuple[str, ...] = ()

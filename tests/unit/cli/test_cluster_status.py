@@ -2,56 +2,72 @@ import json
 
 import pytest
 
-from mimir_rw.cli.cluster_status import RingEntry, document, processes, ring_entries
-from mimir_rw.ring.desc import HTTP_PORT_KEY
+from mimir_rw.app.build.gossip import member_meta
+from mimir_rw.cli.cluster_status import cluster_processes, document
+from mimir_rw.config.load import load
 
 
-def entry(ring: str, id: str, zone: str = "", address: str = "10.0.0.1:9095", http_port: int = 8080) -> RingEntry:
-    return RingEntry(ring, id, "ACTIVE", zone, address, http_port)
+def member(id: str, target: str, zone: str = "", *, port: int = 8080, addr: str = "10.0.0.1", state: int = 0) -> object:
+    flags = [f"-target={target}", f"-common.instance-availability-zone={zone}", f"-server.http-listen-port={port}"]
+    meta = member_meta(load(flags, environment={}, read=lambda name: b"").config, instance_id=id)
+    return {"Name": f"{id}-1234", "Addr": addr, "State": state, "Meta": meta.hex()}
 
 
-def test_entries_of_all_rings_become_processes():
-    found = processes(
-        [
-            entry("ingester", "w2", "b"),
-            entry("ingester", "w1", "a"),
-            entry("distributor", "w1", "a"),
-            entry("query-scheduler", "s1", address="[::1]:9095", http_port=81),
-        ],
-        "http",
+def memberlist(*members: object) -> bytes:
+    return json.dumps({"SortedMembers": members}).encode()
+
+
+def rings(**states: dict[str, str]) -> bytes:
+    shards = {
+        ring.replace("_", "-"): {"shards": [{"id": id, "state": state, "zone": "z"} for id, state in found.items()]}
+        for ring, found in states.items()
+    }
+    return json.dumps({"shards": [], "rings": shards}).encode()
+
+
+def test_processes_of_all_groups_with_their_rings():
+    found = cluster_processes(
+        memberlist(
+            member("w2", "write", "b"),
+            member("w1", "write", "a", port=81),
+            member("r1", "read", addr="fd00::1"),
+            member("gone", "write", "c", state=3),
+        ),
+        rings(ingester={"w1": "ACTIVE", "w2": "LEAVING"}, distributor={"w1": "ACTIVE"}),
     )
-    assert [(each.group, each.id, list(each.states)) for each in found] == [
-        ("backend", "s1", ["query-scheduler"]),
-        ("write", "w1", ["ingester", "distributor"]),
-        ("write", "w2", ["ingester"]),
+    assert [(each.target, each.id, each.rings) for each in found] == [
+        ("read", "r1", {}),
+        ("write", "w1", {"ingester": "ACTIVE", "distributor": "ACTIVE"}),
+        ("write", "w2", {"ingester": "LEAVING"}),
     ]
-    assert [each.url for each in found] == ["http://[::1]:81", "http://10.0.0.1:8080", "http://10.0.0.1:8080"]
+    assert [each.url for each in found] == ["http://[fd00::1]:8080", "http://10.0.0.1:81", "http://10.0.0.1:8080"]
 
 
-def test_one_that_is_in_the_rings_of_all_groups():
-    (found,) = processes([entry(ring, "x") for ring in ("ingester", "distributor", "query-scheduler")], "http")
-    assert found.group == "all"
+def test_what_is_in_a_ring_without_gossiping_is_shown_too():
+    (found,) = cluster_processes(b"This instance doesn't use memberlist.", rings(query_scheduler={"s": "ACTIVE"}))
+    assert (found.id, found.target, found.zone, found.url) == ("s", "", "z", "")
 
 
-def test_a_process_that_says_no_port_has_no_pages():
-    (found,) = processes([entry("ingester", "x", http_port=0)], "http")
-    assert found.url == ""
+def test_members_of_other_programs_are_passed_over():
+    other = {"Name": "m", "Addr": "10.0.0.9", "State": 0, "Meta": ""}
+    assert cluster_processes(memberlist(other, {**other, "Meta": "zz"}, {**other, "Meta": "ff"}), b"") == []
 
 
-def test_what_a_ring_page_says():
-    shard = {"id": "a", "state": "LEAVING", "zone": "z", "address": "h:1", "versions": {str(HTTP_PORT_KEY): 82}}
-    assert ring_entries("ingester", json.dumps({"shards": [shard]}).encode()) == [
-        RingEntry("ingester", "a", "LEAVING", "z", "h:1", 82)
-    ]
-
-
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"shards": [{}]}', b'{"shards": 5}'])
-def test_what_is_no_ring_page(body):
-    assert ring_entries("ingester", body) == []
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b'{"rings": 5}', b'{"rings": {"a": 1}}', b'{"SortedMembers": 1}']
+)
+def test_what_says_nothing(body):
+    assert cluster_processes(body, body) == []
 
 
 def test_json():
-    found = processes([entry("ingester", "w1", "a")], "http")
+    found = cluster_processes(memberlist(member("w1", "write", "a")), rings(ingester={"w1": "ACTIVE"}))
     found[0].readiness = "ready"
-    shown = document({"server": "Running"}, found, True, "ready")
-    assert json.loads(json.dumps(shown))["processes"][0]["rings"] == {"ingester": "ACTIVE"}
+    shown = json.loads(json.dumps(document(True, "ready", {"server": "Running"}, found)))
+    assert shown["processes"][0]["rings"] == {"ingester": "ACTIVE"}
+    assert shown["services"] == {"server": "Running"}
+
+
+def test_a_name_that_is_too_long_to_be_told_is_not_told():
+    config = load([], environment={}, read=lambda name: b"").config
+    assert member_meta(config, instance_id="x" * 600) == b""
