@@ -52,7 +52,7 @@ class BasicLifecycler(Service):
             tokens_path=settings.tokens_path,
             clock=clock,
             offload=offload,
-            metrics=metrics,
+            metrics=metrics.member(ring.ring_name),
         )
         self._registered = False
         self.unregister_on_shutdown = settings.unregister_on_shutdown

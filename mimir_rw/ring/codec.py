@@ -22,7 +22,7 @@ from mimir_rw.ring.desc import EMPTY, NO_VERSIONS, InstanceDesc, InstanceState, 
 
 DECODED_BYTES_MAX = 64 << 20
 """A ring of a thousand instances with 512 tokens each takes 3 MiB."""
-_TOKENS_KEPT = 4096
+_TOKENS_KEPT = 1024
 """Token lists remembered by their bytes: a heartbeat repeats them, and most messages are heartbeats."""
 _LITERAL = 60
 _U64 = (1 << 64) - 1

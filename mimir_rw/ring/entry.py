@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from mimir_rw.kit.clock import Clock
 from mimir_rw.kit.logging import Logger, get_logger
-from mimir_rw.kit.metrics import Metrics
+from mimir_rw.kit.metrics import Counter, Gauge, Metrics
 from mimir_rw.kit.offload import Offload
 from mimir_rw.kv.contract import KV
 from mimir_rw.model.errors import Unavailable
@@ -18,21 +19,52 @@ RETRY_S = 1.0
 _AHEAD_WARNED_S = 10
 
 
+@dataclass(frozen=True, slots=True)
+class EntryMetrics:
+    """Of one own entry."""
+
+    heartbeats: Counter
+    heartbeats_failed: Counter
+    tokens_owned: Gauge
+    tokens_to_own: Gauge
+
+
 class MembershipMetrics:
-    """dskit's metrics of own entries, of all rings of the process."""
+    """dskit's metrics of own entries, of all rings of the process. Ingesters have names of their own."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self.heartbeats = metrics.counters(
-            "cortex_ring_member_heartbeats_total", "The total number of heartbeats sent.", ("name",)
+        owned, to_own = "The number of tokens owned in the ring.", "The number of tokens to own in the ring."
+        sent, name = "The total number of heartbeats sent.", ("name",)
+        self._heartbeats = metrics.counters("cortex_ring_member_heartbeats_total", sent, name)
+        self._ingester_heartbeats = metrics.counters("cortex_member_consul_heartbeats_total", sent, name)
+        self._heartbeats_failed = metrics.counters(
+            "mimir_rw_ring_member_heartbeat_failures_total", "Heartbeats that the ring's store did not take.", name
         )
-        self.heartbeats_failed = metrics.counters(
-            "mimir_rw_ring_member_heartbeat_failures_total", "Heartbeats that the ring's store did not take.", ("name",)
+        self._tokens_owned = metrics.gauges("cortex_ring_member_tokens_owned", owned, name)
+        self._ingester_tokens_owned = metrics.gauges("cortex_member_ring_tokens_owned", owned, name)
+        self._tokens_to_own = metrics.gauges("cortex_ring_member_tokens_to_own", to_own, name)
+        self._ingester_tokens_to_own = metrics.gauges("cortex_member_ring_tokens_to_own", to_own, name)
+        self.shutdown = metrics.histograms(
+            "cortex_shutdown_duration_seconds",
+            "Duration (in seconds) of shutdown procedure (ie transfer or flush).",
+            ("op", "status", "name"),
+            tuple(10.0 * 2**n for n in range(8)),
         )
-        self.tokens_owned = metrics.gauges(
-            "cortex_ring_member_tokens_owned", "The number of tokens owned in the ring.", ("name",)
+
+    def member(self, ring_name: str) -> EntryMetrics:
+        return EntryMetrics(
+            self._heartbeats.labels(ring_name),
+            self._heartbeats_failed.labels(ring_name),
+            self._tokens_owned.labels(ring_name),
+            self._tokens_to_own.labels(ring_name),
         )
-        self.tokens_to_own = metrics.gauges(
-            "cortex_ring_member_tokens_to_own", "The number of tokens to own in the ring.", ("name",)
+
+    def ingester(self, ring_name: str) -> EntryMetrics:
+        return EntryMetrics(
+            self._ingester_heartbeats.labels(ring_name),
+            self._heartbeats_failed.labels(ring_name),
+            self._ingester_tokens_owned.labels(ring_name),
+            self._ingester_tokens_to_own.labels(ring_name),
         )
 
 
@@ -49,7 +81,7 @@ class RingEntry:
         tokens_path: str,
         clock: Clock,
         offload: Offload,
-        metrics: MembershipMetrics,
+        metrics: EntryMetrics,
     ) -> None:
         """tokens_path: "" keeps tokens nowhere."""
         self._kv = kv
@@ -64,10 +96,8 @@ class RingEntry:
         self.own: InstanceDesc = nobody(me)
         self.ring: RingDesc = EMPTY
         """As it was when last written to."""
-        self._heartbeats = metrics.heartbeats.labels(ring_name)
-        self._heartbeats_failed = metrics.heartbeats_failed.labels(ring_name)
-        self._tokens_owned = metrics.tokens_owned.labels(ring_name)
-        metrics.tokens_to_own.labels(ring_name).set(me.tokens_count)
+        self._metrics = metrics
+        metrics.tokens_to_own.set(me.tokens_count)
 
     def now_s(self) -> int:
         return self._clock.now_ms() // 1000
@@ -85,7 +115,7 @@ class RingEntry:
 
             await self._kv.cas(self._key, change)
             self.own, self.ring = outcome[0]
-        self._tokens_owned.set(len(self.own.tokens))
+        self._metrics.tokens_owned.set(len(self.own.tokens))
         ahead_s = self.own.timestamp_s - self.now_s()
         if ahead_s > _AHEAD_WARNED_S:
             self.log.warning("an earlier heartbeat is ahead of this machine's clock", seconds=ahead_s)
@@ -116,9 +146,9 @@ class RingEntry:
             if self._beaten:
                 return
             if await self.apply_if_possible(step, "heartbeat failed"):
-                self._heartbeats.inc()
+                self._metrics.heartbeats.inc()
             else:
-                self._heartbeats_failed.inc()
+                self._metrics.heartbeats_failed.inc()
 
     def end_beat(self) -> None:
         """No heartbeat begins from now on: it would bring back an entry that has left."""

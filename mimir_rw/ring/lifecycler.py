@@ -57,6 +57,7 @@ class Lifecycler(Service):
         self._generator = tokens
         self._flush = flush
         self._clock = clock
+        self._shutdown = metrics.shutdown
         self._entry = RingEntry(
             ring.ring_name,
             kv=ring.kv,
@@ -65,7 +66,7 @@ class Lifecycler(Service):
             tokens_path=settings.tokens_path,
             clock=clock,
             offload=offload,
-            metrics=metrics,
+            metrics=metrics.ingester(ring.ring_name),
         )
         self.unregister_on_shutdown = settings.unregister_on_shutdown
         """May be changed while it runs."""
@@ -93,7 +94,7 @@ class Lifecycler(Service):
         if self._registered:
             leaving = membership.change_state(InstanceState.LEAVING)
             await entry.apply_if_possible(leaving, "the ring does not know that this instance leaves")
-            await self._flush()
+            await self._flush_timed()
             await entry.save_file()
         entry.end_beat()
         if self.unregister_on_shutdown:
@@ -136,6 +137,15 @@ class Lifecycler(Service):
         """Foreign instances are the ring service's to tell of."""
         ours = self._ring.view().desc.without(i.id for i in self._ring.view().foreign)
         return membership.problem(ours, self._me.id, self._ring.settings.heartbeat_timeout_s, self._entry.now_s())
+
+    async def _flush_timed(self) -> None:
+        began, status = self._clock.monotonic(), "fail"
+        try:
+            await self._flush()
+            status = "success"
+        finally:
+            took = self._clock.monotonic() - began
+            self._shutdown.labels("flush", status, self._ring.ring_name).observe(took)
 
     async def _join(self) -> None:
         await asyncio.sleep(self._settings.join_after_s)

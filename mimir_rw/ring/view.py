@@ -153,10 +153,12 @@ class RingView:
         return Unavailable(f"{text} - unhealthy instances: {dead}" if dead else text)
 
     def _query_zones(self, healthy: NDArray[np.bool_]) -> ReplicationSet:
-        topology = self.topology
-        needed = min(len(topology.zones), self.settings.replication_factor) // 2 + 1
+        """A zone that should be there but has nobody in the ring counts as failed: what was written while it was there
+        may be missing in one of the others. dskit forgets such a zone and then lets one more fail."""
+        topology, factor = self.topology, self.settings.replication_factor
+        absent = max(0, factor - len(topology.zones))
         failed = np.bincount(topology.zone_of[~healthy], minlength=len(topology.zones)) > 0
-        spare = needed - 1 - int(failed.sum())
+        spare = factor // 2 - absent - int(failed.sum())
         if spare < 0:
             raise Unavailable(TOO_MANY_UNHEALTHY)
         in_failed = failed[topology.zone_of].tolist()

@@ -129,6 +129,10 @@ async def test_a_whole_life(world):
     await world.stop(life)
     assert world.flushed == [S.LEAVING]
     assert world.now_s - began == 40
+    text = world.metrics.render().decode()
+    assert 'cortex_shutdown_duration_seconds_sum{name="ingester",op="flush",status="success"} 40.0' in text
+    assert 'cortex_member_consul_heartbeats_total{name="ingester"} 4.0' in text
+    assert 'cortex_member_ring_tokens_owned{name="ingester"} 4.0' in text
     assert await world.ring() == EMPTY
 
 

@@ -139,6 +139,44 @@ def test_a_row_refused_by_one_replica_is_stored_by_the_others():
     assert tracker.answered("i-c-0").refused == ()
 
 
+@settings(max_examples=200)
+@given(st.integers(0, 10**6))
+def test_reads_end_when_enough_zones_are_whole(seed):
+    """Any order of answers, failures and hedges, against counting zones from what was said."""
+    draw = random.Random(seed)
+    zone_aware = draw.random() < 0.7
+    view = ring_view(random_ring(1, per_zone=draw.choice([1, 2])), RingSettings(3, zone_awareness=zone_aware))
+    replicas = view.query_set(READ, now_s=NOW_S)
+    tracker = ReadTracker(replicas, minimise=draw.random() < 0.5, rng=draw)
+    group_of = {i.id: i.zone if zone_aware else i.id for i in replicas.instances}
+    asked, answered, failed = [i.id for i in tracker.start()], set(), set()
+    spare = replicas.max_unavailable_zones if zone_aware else replicas.max_errors
+    while waiting := [id for id in asked if id not in answered | failed]:
+        id, chance = draw.choice(waiting), draw.random()
+        if chance < 0.1:
+            asked += [i.id for i in tracker.hedge()]
+            continue
+        if chance < 0.7:
+            answered.add(id)
+            tracker.answered(id)
+        else:
+            failed.add(id)
+            asked += [i.id for i in tracker.failed(id, Unavailable(id))]
+        groups = set(group_of.values())
+        whole = {g for g in groups if all(i in answered for i, its in group_of.items() if its == g)}
+        done = len(whole) >= len(groups) - spare
+        assert tracker.done == done
+        if done:
+            assert set(tracker.counted()) == {i for i, its in group_of.items() if its in whole}
+            assert tracker.error is None
+            return
+        broken = len({group_of[i] for i in failed}) > spare
+        assert (tracker.error is not None) == broken
+        if broken:
+            return
+    raise AssertionError("neither done nor failed, and nobody is asked")
+
+
 def test_an_empty_batch_is_decided():
     assert BatchTracker(placed(random_ring(1), 0)).outcome.error is None
 

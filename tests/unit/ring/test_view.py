@@ -124,8 +124,10 @@ def test_query_set_without_zones(count, down, factor, errors):
         ("abc", "", 1, 6),
         ("abc", "a", 0, 4),
         ("abc", "ab", None, 0),
-        ("ab", "", 1, 4),
-        ("a", "", 0, 2),
+        ("ab", "", 0, 4),
+        ("ab", "a", None, 0),
+        ("a", "", None, 0),
+        ("abcd", "d", 0, 6),
         ("abcd", "", 1, 8),
     ],
 )
