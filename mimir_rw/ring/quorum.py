@@ -92,6 +92,7 @@ class BatchTracker(Generic[R]):
             max_errors=columns.max_errors,
             needed=columns.sizes - columns.max_errors,
         )
+        self._wanted = np.where(self._rows_of_set > 0, self._sets.needed, 0)
         self._causes: list[R | MimirError] = []
         self._refusals: NDArray[np.int32] | None = None
         """Per row: by how many instances that took others; made when the first one is."""
@@ -145,7 +146,13 @@ class BatchTracker(Generic[R]):
         return self.outcome
 
     def _outcome(self) -> BatchOutcome[R] | None:
-        """None while open. Rows that were refused one by one are looked at each, all others by their sets."""
+        """None while open."""
+        if self._causes:
+            return self._outcome_with_causes()
+        return None if (self._sets.stored < self._wanted).any() else BatchOutcome()
+
+    def _outcome_with_causes(self) -> BatchOutcome[R] | None:
+        """Rows that were refused one by one are looked at each, all others by their sets."""
         single = np.flatnonzero(self._refusals) if self._refusals is not None else np.zeros(0, dtype=np.intp)
         sets_of_single = self._placement.set_of_row[single]
         rows_of_set = self._rows_of_set
