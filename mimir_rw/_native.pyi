@@ -252,6 +252,10 @@ class HeadSeriesSet:
     def labels(self) -> LabelFrame: ...
     def decode(self, start_row: int, end_row: int, mint: int, maxt: int) -> SampleColumns: ...
     def sample_count_max(self, start_row: int, end_row: int) -> int: ...
+    def encode(self, start_row: int, end_row: int) -> bytes:
+        """Rows as a part for `decode_series_set`: their labels, their chunks as they are; see part.rs. IndexError."""
+    def part_end(self, start_row: int, bytes_max: int) -> int:
+        """Where a part from start_row with about bytes_max bytes ends; at least one row on, if there is one."""
 
 class Head:
     """One tenant's head over `directory`/wal and `directory`/wbl; see head/mod.rs.
@@ -347,6 +351,14 @@ class LabelFrame:
         """n rows without any label."""
     @staticmethod
     def concat(frames: Sequence[LabelFrame]) -> LabelFrame: ...
+    @staticmethod
+    def union_sorted(frames: Sequence[LabelFrame]) -> LabelFrame:
+        """The distinct label sets of all frames, sorted. Cheapest for sorted frames that came from another process."""
+    def to_bytes(self) -> bytes:
+        """For another process; see frame_codec.rs."""
+    @staticmethod
+    def from_bytes(data: bytes | bytearray | memoryview) -> LabelFrame:
+        """Inverse of to_bytes; total. Raises DecodeError."""
     def row(self, i: int) -> dict[str, str]: ...
     def rows(self) -> list[dict[str, str]]: ...
     def format_row(self, i: int) -> str:
@@ -411,6 +423,44 @@ def regex_replace(dictionary: Sequence[str], regex: str, replacement: str) -> li
     the whole of it.
 
     `$1`, `${1}`, `$name`, `${name}` and `$$` as in Go. Raises RegexError, quoting the regex within `^(?s:` and `)$`.
+    """
+
+# -- series_set -----------------------------------------------------------------------------------------------------
+
+class EncodedSeriesSet:
+    """A storage.contract.SeriesSet of another process. Immutable. Decode raises DataDamaged."""
+
+    @property
+    def labels(self) -> LabelFrame: ...
+    @property
+    def nbytes(self) -> int:
+        """Bytes held: parts, labels, places of chunks."""
+    def decode(self, start_row: int, end_row: int, mint: int, maxt: int) -> SampleColumns: ...
+    def sample_count_max(self, start_row: int, end_row: int) -> int: ...
+
+class MergedSeriesSet:
+    """A storage.contract.SeriesSet of several replicas. Immutable. Decode raises DataDamaged."""
+
+    @property
+    def labels(self) -> LabelFrame: ...
+    def decode(self, start_row: int, end_row: int, mint: int, maxt: int) -> SampleColumns: ...
+    def sample_count_max(self, start_row: int, end_row: int) -> int:
+        """Counts what replicas have in common once, but for a few samples a chunk."""
+
+def series_set_part_rows(part: bytes | bytearray | memoryview) -> int:
+    """How many series a part says it has, from its first bytes. Raises DecodeError."""
+
+def decode_series_set(parts: Sequence[bytes | bytearray | memoryview]) -> EncodedSeriesSet:
+    """A set from its parts in order; total. Chunks are not looked into; `bytes` are kept, other buffers copied.
+
+    Raises DecodeError when a part is malformed or the rows do not ascend by labels.
+    """
+
+def merge_series_sets(sets: Sequence[HeadSeriesSet | EncodedSeriesSet]) -> MergedSeriesSet:
+    """The series of all replicas, the samples of all, each time once; see merged.rs.
+
+    What replicas have in common is decoded once. Of different values at one time the one whose bits are the larger
+    unsigned integer stands; the order of the sets does not matter.
     """
 
 # -- windows --------------------------------------------------------------------------------------------------------

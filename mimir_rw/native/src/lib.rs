@@ -7,10 +7,12 @@
 //! One module per kernel family; each has a `register` that adds its Python names.
 
 pub mod batch;
+pub mod bytes;
 pub mod codec;
 pub mod error;
 pub mod head;
 pub mod labels;
+pub mod series_set;
 pub mod text;
 pub mod windows;
 pub mod wire;
@@ -25,6 +27,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     codec::register(m)?;
     head::register(m)?;
     labels::register(m)?;
+    series_set::register(m)?;
     windows::register(m)?;
     text::register(m)?;
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;

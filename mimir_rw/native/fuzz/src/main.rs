@@ -35,6 +35,16 @@ const TARGETS: &[Target] = &[
         seeds: targets::batch::seeds,
     },
     Target {
+        name: "label_frame",
+        run: targets::series_set::target_frame,
+        seeds: targets::series_set::seeds_frame,
+    },
+    Target {
+        name: "series_part",
+        run: targets::series_set::target_part,
+        seeds: targets::series_set::seeds_part,
+    },
+    Target {
         name: "chunk",
         run: targets::chunk::target,
         seeds: targets::chunk::seeds,

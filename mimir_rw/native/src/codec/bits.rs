@@ -63,6 +63,11 @@ impl<'a> BitReader<'a> {
         word << (self.bit % 8)
     }
 
+    /// Bits consumed so far.
+    pub fn position(&self) -> usize {
+        self.bit
+    }
+
     #[inline(always)]
     pub fn consume(&mut self, n: u32) {
         self.bit += n as usize;
@@ -85,6 +90,16 @@ impl<'a> BitReader<'a> {
     pub fn overrun(&self) -> bool {
         self.bit > self.data.len() * 8
     }
+}
+
+/// Whether two streams have the same first `bits` bits; not when one of them is shorter.
+pub fn same_bits(a: &[u8], b: &[u8], bits: usize) -> bool {
+    let (whole, rest) = (bits / 8, bits % 8);
+    let (Some(a_whole), Some(b_whole)) = (a.get(..whole), b.get(..whole)) else {
+        return false;
+    };
+    let last = |bytes: &[u8]| Some(bytes.get(whole)? >> (8 - rest));
+    a_whole == b_whole && (rest == 0 || (last(a).is_some() && last(a) == last(b)))
 }
 
 #[cold]

@@ -3,7 +3,7 @@
 /// Merge runs `ends[i-1]..ends[i]` of the columns (each ascending and unique in time) into one that is ascending and
 /// unique, from `start` on, in place. At equal times the earlier run wins.
 pub fn merge_runs(ts: &mut Vec<i64>, values: &mut Vec<f64>, start: usize, ends: &[usize]) {
-    if ends.len() < 2 || in_order(ts, ends) {
+    if follow_one_another(ts, ends) {
         return;
     }
     let mut order: Vec<u32> = (0..(ts.len() - start) as u32).collect();
@@ -24,9 +24,12 @@ pub fn merge_runs(ts: &mut Vec<i64>, values: &mut Vec<f64>, start: usize, ends: 
     values.append(&mut merged_values);
 }
 
-/// Whether the runs follow one another without overlap.
-fn in_order(ts: &[i64], ends: &[usize]) -> bool {
-    ends[..ends.len() - 1]
+/// Whether the runs, which end at `ends`, follow one another without overlap.
+pub fn follow_one_another(ts: &[i64], ends: &[usize]) -> bool {
+    let Some((_, inner)) = ends.split_last() else {
+        return true;
+    };
+    inner
         .iter()
         .all(|&e| e == 0 || e >= ts.len() || ts[e - 1] < ts[e])
 }

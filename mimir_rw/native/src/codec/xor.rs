@@ -4,7 +4,7 @@
 //! `BitSink`, so that an open chunk can live in a head's blocks; whoever closes it puts the count in front.
 
 use super::Damaged;
-use super::bits::{BitReader, BitSink};
+use super::bits::{BitReader, BitSink, BitVec, same_bits};
 use super::varint::{VARINT_BYTES_MAX, unzigzag, zigzag};
 
 /// `lead` before the first window of significant bits.
@@ -161,6 +161,75 @@ pub fn decode_into(
     reader.check()
 }
 
+/// A number of samples, and how many bits of the stream they are: to find out whether another chunk with so many samples
+/// is the beginning of the one that is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    count: usize,
+    bits: usize,
+}
+
+impl Mark {
+    pub fn at(count: usize) -> Self {
+        Mark { count, bits: 0 }
+    }
+
+    /// Whether `beginning` has the same samples as `chunk` had, as far as it was read.
+    pub fn agrees(&self, chunk: &[u8], beginning: &[u8]) -> bool {
+        match (chunk.get(2..), beginning.get(2..)) {
+            (Some(chunk), Some(beginning)) => same_bits(chunk, beginning, self.bits),
+            _ => false,
+        }
+    }
+}
+
+/// As `decode_into`; fills the marks, which ascend by count.
+pub fn decode_marked(
+    chunk: &[u8],
+    mint: i64,
+    maxt: i64,
+    marks: &mut [Mark],
+    ts: &mut Vec<i64>,
+    values: &mut Vec<f64>,
+) -> Result<(), Damaged> {
+    let count = sample_count(chunk)?;
+    let mut reader = XorReader::new(&chunk[2..]);
+    let mut read = 0;
+    let mut more = true;
+    for at in 0..=marks.len() {
+        let until = marks.get(at).map_or(count, |mark| mark.count.min(count));
+        while more && read < until {
+            match read {
+                0 => reader.first()?,
+                1 => reader.second()?,
+                _ => reader.next_sample(),
+            }
+            read += 1;
+            if reader.t >= mint && reader.t <= maxt {
+                ts.push(reader.t);
+                values.push(f64::from_bits(reader.v));
+            }
+            more = reader.t <= maxt;
+        }
+        if let Some(mark) = marks.get_mut(at) {
+            mark.bits = reader.bits.position();
+        }
+    }
+    reader.check()
+}
+
+/// A chunk of samples in ascending time, at most `SAMPLES_MAX`.
+pub fn chunk_of(samples: &[(i64, u64)]) -> Vec<u8> {
+    let mut state = XorState::default();
+    let mut stream = BitVec::default();
+    for &(t, v) in samples {
+        state.append(&mut stream, t, v);
+    }
+    let mut chunk = state.count.to_be_bytes().to_vec();
+    chunk.extend_from_slice(&stream.bytes);
+    chunk
+}
+
 /// The bit stream of one chunk, sample by sample.
 ///
 /// Damage is remembered, not returned: the loop stays tight, and what is read past the end are zeros, that is, as many
@@ -298,18 +367,10 @@ fn window<const N: u32>(left: u64) -> i64 {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::bits::BitVec;
     use super::*;
 
     pub fn encode(samples: &[(i64, f64)]) -> Vec<u8> {
-        let mut state = XorState::default();
-        let mut sink = BitVec::default();
-        for (t, v) in samples {
-            state.append(&mut sink, *t, v.to_bits());
-        }
-        let mut chunk = state.count.to_be_bytes().to_vec();
-        chunk.extend_from_slice(&sink.bytes);
-        chunk
+        chunk_of(&bits(samples))
     }
 
     fn decode(chunk: &[u8]) -> Result<Vec<(i64, u64)>, Damaged> {
@@ -410,6 +471,31 @@ pub(crate) mod tests {
             let at = (seed >> 33) as usize % bad.len();
             bad[at] ^= 1 << (seed >> 60 & 7);
             let _ = decode(&bad);
+        }
+    }
+
+    #[test]
+    fn marks_tell_beginnings_from_others() {
+        let samples: Vec<(i64, f64)> = (0..90)
+            .map(|i| (i * 15_000 + i % 5 / 4, (i * i / 3) as f64))
+            .collect();
+        let whole = encode(&samples);
+        for n in 1..=samples.len() {
+            let begins = encode(&samples[..n]);
+            let mut other = samples[..n].to_vec();
+            other[n - 1].1 += 0.5;
+            let mut later = samples[..n].to_vec();
+            later[n - 1].0 += 1;
+            for maxt in [i64::MAX, 600_000] {
+                let mut marks = [Mark::at(n)];
+                let (mut ts, mut vs) = (Vec::new(), Vec::new());
+                decode_marked(&whole, 0, maxt, &mut marks, &mut ts, &mut vs).unwrap();
+                assert_eq!(ts.len(), samples.iter().filter(|s| s.0 <= maxt).count());
+                assert!(marks[0].agrees(&whole, &begins), "{n} samples");
+                let seen = n == 1 || samples[n - 2].0 <= maxt;
+                let agrees = [&other, &later].map(|chunk| marks[0].agrees(&whole, &encode(chunk)));
+                assert_eq!(agrees, [!seen; 2], "{n} samples");
+            }
         }
     }
 

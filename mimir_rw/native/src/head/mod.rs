@@ -20,4 +20,4 @@ pub mod wal;
 #[cfg(test)]
 mod tests;
 
-pub use python::register;
+pub use python::{HeadSeriesSet, register};

@@ -7,6 +7,7 @@ use numpy::{PyArray1, PyReadonlyArray2};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyIndexError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use super::append::{Limits, Outcome, Refused};
 use super::core::{self, AppendError};
@@ -20,6 +21,8 @@ use super::wal::log::{Fsync, LogOptions};
 use crate::batch::WriteBatch;
 use crate::error::{DataDamaged, DecodeError};
 use crate::labels::{CompiledMatcher, LabelFrame, MatchType};
+use crate::series_set::part;
+use crate::series_set::runs::{RunSource, check_rows};
 use crate::windows::SampleColumns;
 
 create_exception!(mimir_rw._native, WalFailed, PyException);
@@ -293,7 +296,7 @@ impl Head {
             };
             Ok(capture.finish())
         })?;
-        Ok(HeadSeriesSet(snapshot))
+        Ok(HeadSeriesSet(Arc::new(snapshot)))
     }
 
     fn series(
@@ -399,17 +402,11 @@ impl Head {
 
 /// The series of one selection; see storage/contract.py.
 #[pyclass(frozen, module = "mimir_rw._native")]
-pub struct HeadSeriesSet(Snapshot);
+pub struct HeadSeriesSet(pub(crate) Arc<Snapshot>);
 
 impl HeadSeriesSet {
     fn rows(&self, start_row: usize, end_row: usize) -> PyResult<std::ops::Range<usize>> {
-        match start_row <= end_row && end_row <= self.0.len() {
-            true => Ok(start_row..end_row),
-            false => Err(PyIndexError::new_err(format!(
-                "rows {start_row}..{end_row} of {}",
-                self.0.len()
-            ))),
-        }
+        check_rows(start_row, end_row, self.0.len()).map_err(PyIndexError::new_err)
     }
 }
 
@@ -435,6 +432,24 @@ impl HeadSeriesSet {
 
     fn sample_count_max(&self, start_row: usize, end_row: usize) -> PyResult<usize> {
         Ok(self.0.sample_count_max(self.rows(start_row, end_row)?))
+    }
+
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        start_row: usize,
+        end_row: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let rows = self.rows(start_row, end_row)?;
+        Ok(PyBytes::new(
+            py,
+            &py.detach(|| part::encode(&*self.0, rows)),
+        ))
+    }
+
+    fn part_end(&self, start_row: usize, bytes_max: usize) -> PyResult<usize> {
+        let rows = self.rows(start_row, self.0.len())?;
+        Ok(part::end_of(&*self.0, rows.start, bytes_max))
     }
 }
 

@@ -9,8 +9,7 @@ use super::blocks::{BlockSink, BlockStream, Blocks};
 use super::lookup::{BLOCK, HashLookup};
 use super::owned::{Owned, TokenRanges};
 use super::postings::{HashKey, LabelIndex, put_canonical};
-use crate::codec::bits::BitVec;
-use crate::codec::xor::XorState;
+use crate::codec::xor::{XorState, chunk_of};
 use crate::wire::series::SeriesHasher;
 
 /// Length of the time ranges at which chunks are cut (tsdb-block.md 14).
@@ -418,17 +417,10 @@ fn planned_end(start: i64, current: i64, end: i64) -> i64 {
 }
 
 fn encode_chunk(samples: &[(i64, u64)]) -> Chunk {
-    let mut xor = XorState::default();
-    let mut stream = BitVec::default();
-    for (t, v) in samples {
-        xor.append(&mut stream, *t, *v);
-    }
-    let mut data = xor.count.to_be_bytes().to_vec();
-    data.extend_from_slice(&stream.bytes);
     Chunk {
         mint: samples.first().map_or(0, |s| s.0),
         maxt: samples.last().map_or(0, |s| s.0),
-        data: data.into(),
+        data: chunk_of(samples).into(),
     }
 }
 

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use super::series::{Chunk, SeriesTable};
-use crate::codec::Damaged;
-use crate::codec::merge::merge_runs;
-use crate::codec::xor;
 use crate::labels::LabelFrame;
+use crate::series_set::runs::{Run, RunSource, Samples};
 
 /// Where a run of samples is kept.
-enum Run {
+enum Place {
     Closed(Arc<[u8]>),
     /// A chunk in `Snapshot::bytes`.
     Open {
@@ -26,7 +24,7 @@ enum Run {
 struct RunRef {
     mint: i64,
     maxt: i64,
-    run: Run,
+    place: Place,
 }
 
 /// Immutable. Rows are in the order of `labels`.
@@ -40,9 +38,6 @@ pub struct Snapshot {
     /// Captured series of each row.
     order: Vec<i64>,
 }
-
-/// Offsets of rows, times, values.
-pub type Columns = (Vec<usize>, Vec<i64>, Vec<f64>);
 
 /// What must be read under the table's lock.
 pub struct Capture {
@@ -77,7 +72,7 @@ impl Capture {
         let share = |c: &Chunk| RunRef {
             mint: c.mint,
             maxt: c.maxt,
-            run: Run::Closed(c.data.clone()),
+            place: Place::Closed(c.data.clone()),
         };
         let extra = table.extra(sid);
         if let Some(extra) = extra {
@@ -95,7 +90,7 @@ impl Capture {
             self.runs.push(RunRef {
                 mint: open.mint,
                 maxt: open.xor.t,
-                run: Run::Open {
+                place: Place::Open {
                     start,
                     end: self.bytes.len(),
                 },
@@ -114,7 +109,7 @@ impl Capture {
             self.runs.push(RunRef {
                 mint: first.0,
                 maxt: last.0,
-                run: Run::Plain {
+                place: Place::Plain {
                     start,
                     end: self.plain.len(),
                 },
@@ -137,80 +132,23 @@ impl Capture {
     }
 }
 
-impl Snapshot {
-    pub fn len(&self) -> usize {
-        self.order.len()
+impl RunSource for Snapshot {
+    fn labels(&self) -> &LabelFrame {
+        &self.labels
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
-    }
-
-    fn runs_of(&self, row: usize) -> &[RunRef] {
+    fn runs(&self, row: usize) -> impl ExactSizeIterator<Item = Run<'_>> {
         let series = self.order[row] as usize;
-        &self.runs[self.run_start[series] as usize..self.run_start[series + 1] as usize]
-    }
-
-    /// Upper bound of the samples in rows.
-    pub fn sample_count_max(&self, rows: std::ops::Range<usize>) -> usize {
-        let count = |run: &RunRef| match &run.run {
-            Run::Closed(data) => xor::sample_count(data).unwrap_or(0),
-            Run::Open { start, end } => xor::sample_count(&self.bytes[*start..*end]).unwrap_or(0),
-            Run::Plain { start, end } => end - start,
-        };
-        rows.flat_map(|row| self.runs_of(row)).map(count).sum()
-    }
-
-    /// Samples of rows with mint <= t <= maxt: offsets, times, values.
-    pub fn decode(
-        &self,
-        rows: std::ops::Range<usize>,
-        mint: i64,
-        maxt: i64,
-    ) -> Result<Columns, Damaged> {
-        let room = self.sample_count_max(rows.clone());
-        let mut offsets = Vec::with_capacity(rows.len() + 1);
-        let mut ts = Vec::with_capacity(room);
-        let mut values = Vec::with_capacity(room);
-        let mut ends = Vec::new();
-        offsets.push(0);
-        for row in rows {
-            let start = ts.len();
-            ends.clear();
-            for run in self.runs_of(row) {
-                if run.mint > maxt || run.maxt < mint {
-                    continue;
-                }
-                self.decode_run(&run.run, mint, maxt, &mut ts, &mut values)?;
-                ends.push(ts.len());
-            }
-            merge_runs(&mut ts, &mut values, start, &ends);
-            offsets.push(ts.len());
-        }
-        Ok((offsets, ts, values))
-    }
-
-    fn decode_run(
-        &self,
-        run: &Run,
-        mint: i64,
-        maxt: i64,
-        ts: &mut Vec<i64>,
-        values: &mut Vec<f64>,
-    ) -> Result<(), Damaged> {
-        match run {
-            Run::Closed(data) => xor::decode_into(data, mint, maxt, ts, values),
-            Run::Open { start, end } => {
-                xor::decode_into(&self.bytes[*start..*end], mint, maxt, ts, values)
-            }
-            Run::Plain { start, end } => {
-                let samples = &self.plain[*start..*end];
-                for &(t, v) in samples.iter().filter(|s| mint <= s.0 && s.0 <= maxt) {
-                    ts.push(t);
-                    values.push(f64::from_bits(v));
-                }
-                Ok(())
-            }
-        }
+        let (start, end) = (self.run_start[series], self.run_start[series + 1]);
+        let runs = self.runs[start as usize..end as usize].iter();
+        runs.map(|run| Run {
+            mint: run.mint,
+            maxt: run.maxt,
+            samples: match &run.place {
+                Place::Closed(data) => Samples::Chunk(data),
+                Place::Open { start, end } => Samples::Chunk(&self.bytes[*start..*end]),
+                Place::Plain { start, end } => Samples::Plain(&self.plain[*start..*end]),
+            },
+        })
     }
 }

@@ -37,6 +37,39 @@ impl Dictionary {
         Self::new(bytes, offsets)
     }
 
+    /// From ascending entries in one arena; offsets ascend strictly, from 0 to its length (the caller vouches for it).
+    pub fn ascending(bytes: String, offsets: Vec<u32>) -> Self {
+        let dictionary = Self::new(bytes, offsets);
+        dictionary
+            .ranks
+            .get_or_init(|| (0..dictionary.len() as u32).collect());
+        dictionary
+    }
+
+    /// The same, checked: None when the entries do not ascend, or an offset is not between two characters.
+    pub fn from_ascending(bytes: String, offsets: Vec<u32>) -> Option<Self> {
+        if !offsets
+            .iter()
+            .all(|&at| bytes.is_char_boundary(at as usize))
+        {
+            return None;
+        }
+        let dictionary = Self::ascending(bytes, offsets);
+        dictionary
+            .iter()
+            .is_sorted_by(|a, b| a < b)
+            .then_some(dictionary)
+    }
+
+    /// Whether codes are ranks.
+    pub fn is_ascending(&self) -> bool {
+        (0..).zip(self.ranks()).all(|(code, &rank)| code == rank)
+    }
+
+    pub fn same_entries(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other) || (self.offsets == other.offsets && self.bytes == other.bytes)
+    }
+
     pub fn len(&self) -> usize {
         self.offsets.len() - 1
     }
@@ -76,7 +109,7 @@ impl Dictionary {
     }
 }
 
-fn arena_offset(len: usize) -> u32 {
+pub fn arena_offset(len: usize) -> u32 {
     u32::try_from(len).expect("a label dictionary holds less than 4 GiB")
 }
 

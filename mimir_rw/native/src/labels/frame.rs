@@ -203,7 +203,7 @@ impl LabelFrame {
     }
 }
 
-fn union_names(frames: &[&LabelFrame]) -> Vec<Arc<str>> {
+pub fn union_names(frames: &[&LabelFrame]) -> Vec<Arc<str>> {
     let all = frames.iter().flat_map(|frame| &frame.columns);
     let mut names: Vec<Arc<str>> = all.map(|column| column.name.clone()).collect();
     names.sort_unstable();

@@ -3,10 +3,14 @@
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString};
 
 use super::factor::Factor;
 use super::frame::{FrameBuilder, LabelFrame};
+use super::frame_codec;
+use super::union::Union;
+use crate::bytes::Bytes;
+use crate::error::DecodeError;
 
 type Ids<'py> = Bound<'py, PyArray1<i64>>;
 
@@ -52,6 +56,27 @@ impl LabelFrame {
     fn py_concat(py: Python<'_>, frames: Vec<Bound<'_, LabelFrame>>) -> Self {
         let frames: Vec<&Self> = frames.iter().map(Bound::get).collect();
         py.detach(|| Self::concat(&frames))
+    }
+
+    fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let encoded = py.detach(|| {
+            let mut out = Vec::new();
+            frame_codec::encode(self, 0..self.len(), &mut out);
+            out
+        });
+        PyBytes::new(py, &encoded)
+    }
+
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, data: Bytes) -> PyResult<Self> {
+        let decoded = py.detach(|| frame_codec::decode_all(&data));
+        decoded.map_err(|e| DecodeError::new_err(format!("cannot decode a label frame: {e}")))
+    }
+
+    #[staticmethod]
+    fn union_sorted(py: Python<'_>, frames: Vec<Bound<'_, LabelFrame>>) -> Self {
+        let frames: Vec<&Self> = frames.iter().map(Bound::get).collect();
+        py.detach(|| Union::new(&frames).labels)
     }
 
     fn row<'py>(&self, py: Python<'py>, i: usize) -> PyResult<Bound<'py, PyDict>> {

@@ -8,12 +8,14 @@ pub mod dictionary;
 mod factor;
 mod format;
 pub mod frame;
+pub mod frame_codec;
 mod frame_py;
 mod hash;
 pub mod matcher;
 mod order;
 pub mod regex;
 mod replace;
+pub mod union;
 
 pub use dictionary::{Dictionary, Interner};
 pub use frame::{FrameBuilder, LabelFrame};

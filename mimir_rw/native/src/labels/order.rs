@@ -15,6 +15,63 @@ pub fn sort_order(columns: &[Column], rows: usize) -> Vec<i64> {
     order.into_iter().map(|(_, row)| i64::from(row)).collect()
 }
 
+/// Rows in order, and which of them equal the one before.
+pub struct Ordered {
+    pub rows: Vec<u32>,
+    words: Vec<Vec<u64>>,
+}
+
+/// Stable order of `rows` rows, for those of several sorted frames in sequence.
+pub fn ordered(columns: &[Column], rows: usize) -> Ordered {
+    let words = pack(columns, rows);
+    let mut order: Vec<(u64, u32)> = (0..rows as u32).map(|row| (0, row)).collect();
+    merge_by_words(&mut order, &words);
+    Ordered {
+        rows: order.into_iter().map(|(_, row)| row).collect(),
+        words,
+    }
+}
+
+impl Ordered {
+    /// Whether the row at this place differs from the one before.
+    pub fn begins_group(&self, at: usize) -> bool {
+        let Some(before) = at.checked_sub(1) else {
+            return true;
+        };
+        let (a, b) = (self.rows[before] as usize, self.rows[at] as usize);
+        self.words.iter().any(|word| word[a] != word[b])
+    }
+}
+
+/// Whether the rows ascend strictly.
+pub fn ascends(columns: &[Column], rows: usize) -> bool {
+    let words = pack(columns, rows);
+    let less = |row: usize| {
+        let differing = words.iter().find(|word| word[row] != word[row + 1]);
+        differing.is_some_and(|word| word[row] < word[row + 1])
+    };
+    (0..rows.saturating_sub(1)).all(less)
+}
+
+/// As `sort_by_words`, by a sort that finds ascending runs and merges them.
+fn merge_by_words(rows: &mut [(u64, u32)], words: &[Vec<u64>]) {
+    let Some((word, rest)) = words.split_first() else {
+        rows.sort_by_key(|&(_, row)| row);
+        return;
+    };
+    for (key, row) in rows.iter_mut() {
+        *key = word[*row as usize];
+    }
+    rows.sort();
+    if !rest.is_empty() {
+        for ties in rows.chunk_by_mut(|a, b| a.0 == b.0) {
+            if ties.len() > 1 {
+                merge_by_words(ties, rest);
+            }
+        }
+    }
+}
+
 /// Sort by the first word; ties by the next, and at last by row.
 fn sort_by_words(rows: &mut [(u64, u32)], words: &[Vec<u64>]) {
     let Some((word, rest)) = words.split_first() else {

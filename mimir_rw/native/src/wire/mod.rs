@@ -13,12 +13,12 @@ pub mod validate;
 #[cfg(test)]
 mod remote_write_tests;
 
-use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
 use crate::batch::WriteBatch;
+use crate::bytes::Bytes;
 use crate::error::{BodyTooLarge, DecodeError};
 use known::{KnownSeries, LabelLimits};
 use remote_write::{Context, DecodeFault};
@@ -85,35 +85,6 @@ fn hasher(key: &[u8]) -> PyResult<SeriesHasher> {
         .try_into()
         .map_err(|_| PyValueError::new_err("key must have 32 bytes"))?;
     Ok(SeriesHasher::new(key))
-}
-
-/// Bytes from Python: those of a `bytes` object as they are, any other buffer's copied.
-pub enum Bytes {
-    Own(PyBackedBytes),
-    Copy(Vec<u8>),
-}
-
-impl std::ops::Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Bytes::Own(bytes) => bytes,
-            Bytes::Copy(bytes) => bytes,
-        }
-    }
-}
-
-impl<'py> FromPyObject<'_, 'py> for Bytes {
-    type Error = PyErr;
-
-    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        if let Ok(bytes) = object.extract::<PyBackedBytes>() {
-            return Ok(Bytes::Own(bytes));
-        }
-        let buffer = PyBuffer::<u8>::get(&object)?;
-        Ok(Bytes::Copy(buffer.to_vec(object.py())?))
-    }
 }
 
 #[pyfunction]

@@ -5,4 +5,5 @@ pub mod chunk;
 pub mod go_regex;
 pub mod proto;
 pub mod remote_write;
+pub mod series_set;
 pub mod wal;

@@ -2,11 +2,13 @@
 //!
 //! Here: batches and selections in a few words, and the model. `admission` has what is stored and selected,
 //! `durability` what crashes, failing disks and damage leave,
-//! `references` rows without labels, changes of key and owned series.
+//! `references` rows without labels, changes of key and owned series, `replicas`
+//! what several heads together give.
 
 mod admission;
 mod durability;
 mod references;
+mod replicas;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,6 +24,7 @@ use super::wal::fs::faulty::MemFs;
 use super::wal::log::{Fsync, LogOptions};
 use crate::batch::WriteBatch;
 use crate::labels::{CompiledMatcher, MatchType};
+use crate::series_set::runs::RunSource;
 use crate::wire::series::SeriesHasher;
 
 const KEY: [u8; 32] = [7; 32];

@@ -1,0 +1,130 @@
+//! The Python face of series sets.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use pyo3::exceptions::PyIndexError;
+use pyo3::prelude::*;
+
+use super::encoded::EncodedSet;
+use super::merged::MergedSet;
+use super::part;
+use super::runs::{Columns, RunSource, Source, check_rows};
+use crate::bytes::Bytes;
+use crate::codec::Damaged;
+use crate::error::{DataDamaged, DecodeError};
+use crate::head::HeadSeriesSet;
+use crate::labels::LabelFrame;
+use crate::windows::SampleColumns;
+
+fn rows(start: usize, end: usize, len: usize) -> PyResult<Range<usize>> {
+    check_rows(start, end, len).map_err(PyIndexError::new_err)
+}
+
+fn columns(decoded: Result<Columns, Damaged>) -> PyResult<SampleColumns> {
+    let (offsets, ts, values) = decoded?;
+    SampleColumns::from_vecs(offsets, ts, values).map_err(DataDamaged::new_err)
+}
+
+/// A series set of another process; see storage/contract.py.
+#[pyclass(frozen, module = "mimir_rw._native")]
+pub struct EncodedSeriesSet(Arc<EncodedSet>);
+
+#[pymethods]
+impl EncodedSeriesSet {
+    #[getter]
+    fn labels(&self) -> LabelFrame {
+        self.0.labels.clone()
+    }
+
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.0.memory_bytes()
+    }
+
+    fn decode(
+        &self,
+        py: Python<'_>,
+        start_row: usize,
+        end_row: usize,
+        mint: i64,
+        maxt: i64,
+    ) -> PyResult<SampleColumns> {
+        let rows = rows(start_row, end_row, self.0.len())?;
+        columns(py.detach(|| self.0.decode(rows, mint, maxt)))
+    }
+
+    fn sample_count_max(&self, start_row: usize, end_row: usize) -> PyResult<usize> {
+        let rows = rows(start_row, end_row, self.0.len())?;
+        Ok(self.0.sample_count_max(rows))
+    }
+}
+
+/// The series of several replicas; see storage/contract.py.
+#[pyclass(frozen, module = "mimir_rw._native")]
+pub struct MergedSeriesSet(MergedSet);
+
+#[pymethods]
+impl MergedSeriesSet {
+    #[getter]
+    fn labels(&self) -> LabelFrame {
+        self.0.labels().clone()
+    }
+
+    fn decode(
+        &self,
+        py: Python<'_>,
+        start_row: usize,
+        end_row: usize,
+        mint: i64,
+        maxt: i64,
+    ) -> PyResult<SampleColumns> {
+        let rows = rows(start_row, end_row, self.0.len())?;
+        columns(py.detach(|| self.0.decode(rows, mint, maxt)))
+    }
+
+    fn sample_count_max(&self, start_row: usize, end_row: usize) -> PyResult<usize> {
+        Ok(self
+            .0
+            .sample_count_max(rows(start_row, end_row, self.0.len())?))
+    }
+}
+
+#[derive(FromPyObject)]
+enum AnySet<'py> {
+    Head(Bound<'py, HeadSeriesSet>),
+    Encoded(Bound<'py, EncodedSeriesSet>),
+}
+
+#[pyfunction]
+fn merge_series_sets(py: Python<'_>, sets: Vec<AnySet<'_>>) -> MergedSeriesSet {
+    let source = |set: &AnySet<'_>| match set {
+        AnySet::Head(set) => Source::Head(set.get().0.clone()),
+        AnySet::Encoded(set) => Source::Encoded(set.get().0.clone()),
+    };
+    let sources: Vec<Source> = sets.iter().map(source).collect();
+    MergedSeriesSet(py.detach(|| MergedSet::new(sources)))
+}
+
+#[pyfunction]
+fn decode_series_set(py: Python<'_>, parts: Vec<Bytes>) -> PyResult<EncodedSeriesSet> {
+    let set = py.detach(|| EncodedSet::decode(parts)).map_err(malformed)?;
+    Ok(EncodedSeriesSet(Arc::new(set)))
+}
+
+#[pyfunction]
+fn series_set_part_rows(part: Bytes) -> PyResult<usize> {
+    part::rows_of(&part).map_err(malformed)
+}
+
+fn malformed(damaged: Damaged) -> PyErr {
+    DecodeError::new_err(format!("cannot decode a series set: {damaged}"))
+}
+
+pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<EncodedSeriesSet>()?;
+    m.add_class::<MergedSeriesSet>()?;
+    m.add_function(wrap_pyfunction!(merge_series_sets, m)?)?;
+    m.add_function(wrap_pyfunction!(decode_series_set, m)?)?;
+    m.add_function(wrap_pyfunction!(series_set_part_rows, m)?)
+}
