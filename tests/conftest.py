@@ -1,12 +1,16 @@
-"""Fixtures of the end-to-end tests: processes that are killed whatever happens."""
+"""Fixtures of the end-to-end tests: processes that are killed whatever happens. Properties have no deadline."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.e2e.processes import Process
+
+settings.register_profile("without-a-clock", deadline=None)
+settings.load_profile("without-a-clock")
 
 
 @pytest.fixture
