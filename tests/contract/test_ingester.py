@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from mimir_rw._native import WriteBatch, decode_batch
 from mimir_rw.config.limits import Limits, TenantLimits
 from mimir_rw.kit.offload import InlineOffload
-from mimir_rw.model.errors import MimirError, Overloaded, Unavailable
+from mimir_rw.model.errors import BadRequest, LimitExceeded, MimirError, Overloaded, Unavailable
 from mimir_rw.model.labels import Matcher, MatchType
-from mimir_rw.rpc.contracts.ingester import EncodedPart, Ingester, PushPart, PushResult
+from mimir_rw.rpc.contracts.ingester import NO_ROWS, Charge, EncodedPart, Ingester, PushPart, PushResult
 from mimir_rw.rpc.handshake import Identity
 from mimir_rw.rpc.stubs.ingester import IngesterClient, IngesterClients, register_ingester
+from mimir_rw.storage.contract import SelectHints
 from tests.unit.components.ingester.test_ingester_service import World, scrape
 from tests.unit.rpc.harness import SERVER_ID, Ends
 from tests.unit.tsdb.batches import KEY, START_MS, batch, up
@@ -102,6 +104,88 @@ async def test_a_group_has_an_outcome_for_each_part(opened: Opener, world: World
         with pytest.raises(Overloaded):
             await ingester.push("u", scrape(0, "a"))
         assert await ingester.push_group([]) == []
+
+
+async def selected(
+    ingester: Ingester, tenant: str, *matchers: Matcher, charge: Charge | None = None
+) -> dict[str, list[tuple[int, float]]]:
+    """Samples by instance."""
+    found = await ingester.select(tenant, matchers, SelectHints(*ALL_TIME, range_ms=5, grouping=("a",)), charge)
+    columns = found.decode(0, len(found.labels), *ALL_TIME)
+    ends, ts, values = columns.offsets.tolist(), columns.ts.tolist(), columns.values.tolist()
+    assert found.sample_count_max(0, len(found.labels)) >= len(ts)
+    names = [row["instance"] for row in found.labels.rows()]
+    assert names == sorted(names)
+    return {
+        name: list(zip(ts[a:b], values[a:b], strict=True)) for name, a, b in zip(names, ends, ends[1:], strict=False)
+    }
+
+
+async def test_a_select_gives_series_in_order(opened: Opener, world: World) -> None:
+    async with opened(world) as ingester:
+        for step in range(3):
+            await ingester.push("t", scrape(step, "b", "a"))
+        times = [START_MS, START_MS + 1000, START_MS + 2000]
+        both = {name: list(zip(times, [0.0, 1.0, 2.0], strict=True)) for name in ("a", "b")}
+        assert await selected(ingester, "t") == both
+        assert await selected(ingester, "t", Matcher(MatchType.REGEX, "instance", "b|c")) == {"b": both["b"]}
+        assert await selected(ingester, "t", Matcher(MatchType.EQUAL, "instance", "c")) == {}
+        assert await selected(ingester, "nobody") == {}
+        with pytest.raises(BadRequest):
+            await selected(ingester, "t", Matcher(MatchType.REGEX, "instance", "("))
+
+
+async def test_a_large_select_is_whole_and_charged(opened: Opener, world: World) -> None:
+    async with opened(world) as ingester:
+        names = [f"{i:06d}" for i in range(20_000)]
+        await ingester.push("t", scrape(0, *names))
+        charged: list[tuple[int, int]] = []
+        found = await selected(ingester, "t", charge=lambda *amounts: charged.append(amounts))
+        assert list(found) == names
+        assert sum(series for series, _ in charged) == 20_000
+        assert sum(size for _, size in charged) > 20_000
+
+        def refuse(series: int, size: int) -> None:
+            raise LimitExceeded("too much")
+
+        with pytest.raises(LimitExceeded):
+            await selected(ingester, "t", charge=refuse)
+        assert len(await selected(ingester, "t", Matcher(MatchType.EQUAL, "instance", "000007"))) == 1
+
+
+async def test_series(opened: Opener, world: World) -> None:
+    async with opened(world) as ingester:
+        await ingester.push("t", scrape(0, "b", "a", "c"))
+        sets = [[Matcher(MatchType.EQUAL, "instance", name)] for name in ("c", "a", "d")]
+        frame = await ingester.series("t", sets, *ALL_TIME)
+        assert frame.rows() == [{"__name__": "up", "instance": name} for name in ("a", "c")]
+        assert len(await ingester.series("nobody", sets, *ALL_TIME)) == 0
+
+
+def references(rows: WriteBatch) -> WriteBatch:
+    """The same rows without their labels."""
+    return decode_batch(rows.encode(labelled=NO_ROWS), tenant="t", key=KEY)
+
+
+async def test_rows_without_labels_are_resolved_or_named(opened: Opener, world: World) -> None:
+    async with opened(world) as ingester:
+        await ingester.push("t", scrape(0, "a", "c"))
+        outcomes = await ingester.push_group(
+            [PushPart("t", references(scrape(1, "a", "b", "c", "d"))), PushPart("u", references(scrape(1, "a")))]
+        )
+        assert [o.samples_stored for o in outcomes if isinstance(o, PushResult)] == [2, 0]
+        assert [o.unresolved.tolist() for o in outcomes if isinstance(o, PushResult)] == [[1, 3], [0]]
+        assert list(await selected(ingester, "t")) == ["a", "c"]
+
+
+async def test_rejections_name_their_rows(opened: Opener, world: World) -> None:
+    world.limits = Limits(defaults=TenantLimits(max_global_series_per_user=2, out_of_order_time_window=0))
+    async with opened(world) as ingester:
+        await ingester.push("t", scrape(1, "a"))
+        mixed = WriteBatch.concat([references(scrape(2, "x")), scrape(0, "a", "b", "c")])
+        result = await ingester.push("t", mixed)
+        assert (result.samples_stored, result.unresolved.tolist()) == (1, [0])
+        assert [r.rows.tolist() for r in result.rejections] == [[1], [3]]
 
 
 # -- across the wire only -------------------------------------------------------------------------------------------

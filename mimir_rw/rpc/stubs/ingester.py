@@ -5,16 +5,18 @@ Pushes are as in push.py. A select streams slices of the series in label order, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
-from mimir_rw._native import WriteBatch
+from mimir_rw._native import DecodeError, HeadSeriesSet, LabelFrame, WriteBatch, decode_series_set
 from mimir_rw.kit.offload import Offload, OffloadFull
 from mimir_rw.model.errors import Internal, MimirError, Overloaded
 from mimir_rw.model.labels import Matcher, MatchType
 from mimir_rw.rpc.contracts.ingester import (
+    Charge,
     EncodedPart,
     Ingester,
     MetricMetadata,
@@ -22,11 +24,14 @@ from mimir_rw.rpc.contracts.ingester import (
     PushResult,
     TenantStats,
 )
-from mimir_rw.rpc.stubs.fields import Fields, read_fields
+from mimir_rw.rpc.stubs.fields import Fields, closing, read_fields
 from mimir_rw.rpc.stubs.push import decode_part, push_answer, push_message, push_results, split_push
 from mimir_rw.rpc.transport import CallContext, Message, RpcPeer, RpcPool, RpcRouter
+from mimir_rw.storage.contract import SelectHints, SeriesSet
 
 _PUSH = "ingester.push"
+_SELECT = "ingester.select"
+_SERIES = "ingester.series"
 _LABEL_NAMES = "ingester.label_names"
 _LABEL_VALUES = "ingester.label_values"
 _METADATA = "ingester.metadata"
@@ -36,10 +41,33 @@ REFERENCES_PROTOCOL = 2
 """The first protocol version in which rows of a push may lack labels."""
 INLINE_BYTES_MAX = 32 << 10
 """A larger message is decoded in a thread."""
+PART_BYTES = 256 << 10
+"""What a slice of a select is meant to have."""
 _CLIENTS_MAX = 1024
 
 T = TypeVar("T")
 _MatcherTuple = tuple[int, str, str]
+
+
+class _Select(Fields, frozen=True):
+    matchers: list[_MatcherTuple]
+    mint: int
+    maxt: int
+    step_ms: int = 0
+    range_ms: int = 0
+    func: str = ""
+    grouping: tuple[str, ...] = ()
+    by: bool = False
+
+
+class _Slice(Fields, frozen=True):
+    series: int
+
+
+class _Series(Fields, frozen=True):
+    matcher_sets: list[list[_MatcherTuple]]
+    mint: int
+    maxt: int
 
 
 class _Labels(Fields, frozen=True):
@@ -62,7 +90,7 @@ _packed = msgspec.msgpack.Encoder().encode
 
 
 class IngesterClient:
-    """An `IngesterPeer`; of `Ingester` all but what returns series."""
+    """An `Ingester` in another process, and an `IngesterPeer`."""
 
     def __init__(self, peer: RpcPeer, *, offload: Offload, timeout_s: float) -> None:
         """timeout_s: longest time of a question; callers end it sooner by leaving."""
@@ -106,6 +134,36 @@ class IngesterClient:
         ]
         return await self.push_encoded(encoded, timeout_s=self._timeout_s)
 
+    async def select(
+        self, tenant: str, matchers: Sequence[Matcher], hints: SelectHints, charge: Charge | None = None
+    ) -> SeriesSet:
+        """See `Ingester`. Charged slice by slice, as they arrive."""
+        fields = _Select(
+            matchers=_tuples(matchers),
+            mint=hints.mint,
+            maxt=hints.maxt,
+            step_ms=hints.step_ms,
+            range_ms=hints.range_ms,
+            func=hints.func,
+            grouping=hints.grouping,
+            by=hints.by,
+        )
+        parts: list[bytes | memoryview] = []
+        messages = closing(
+            self._peer.stream(_SELECT, Message(fields.as_header()), tenant=tenant, timeout_s=self._timeout_s)
+        )
+        async with contextlib.aclosing(messages):
+            async for message in messages:
+                if charge is not None:
+                    charge(read_fields(message.header, _Slice).series, len(message.payload))
+                parts.append(message.payload)
+        return await self._decoded(decode_series_set, parts)
+
+    async def series(self, tenant: str, matcher_sets: Sequence[Sequence[Matcher]], mint: int, maxt: int) -> LabelFrame:
+        """See `Ingester`."""
+        answer = await self._ask(_SERIES, _Series([_tuples(m) for m in matcher_sets], mint, maxt), tenant)
+        return await self._decoded(LabelFrame.from_bytes, answer)
+
     async def label_names(self, tenant: str, matchers: Sequence[Matcher], mint: int, maxt: int) -> list[str]:
         """See `Ingester`."""
         return _unpacked(_TEXTS, await self._ask(_LABEL_NAMES, _Labels(_tuples(matchers), mint, maxt), tenant))
@@ -130,6 +188,12 @@ class IngesterClient:
     async def _ask(self, method: str, fields: Fields, tenant: str) -> bytes | memoryview:
         answer = await self._peer.call(method, Message(fields.as_header()), tenant=tenant, timeout_s=self._timeout_s)
         return answer.payload
+
+    async def _decoded(self, decode: Callable[[Any], T], data: Any) -> T:
+        try:
+            return await self._offload.run(decode, data)
+        except DecodeError as error:
+            raise Internal(f"{self._peer.address} sent an answer that does not decode: {error}") from error
 
 
 class IngesterClients:
@@ -160,6 +224,8 @@ def register_ingester(router: RpcRouter, ingester: Ingester, *, offload: Offload
     """Answer for an ingester of this process. key: what it hashes series with now."""
     served = _Served(ingester, offload, key)
     router.unary(_PUSH, served.push)
+    router.stream(_SELECT, served.select)
+    router.unary(_SERIES, served.series)
     router.unary(_LABEL_NAMES, served.label_names)
     router.unary(_LABEL_VALUES, served.label_values)
     router.unary(_METADATA, served.metadata)
@@ -183,6 +249,31 @@ class _Served:
         parts = [part for part in decoded if isinstance(part, PushPart)]
         stored = iter(await self._ingester.push_group(parts))
         return push_answer([next(stored) if isinstance(part, PushPart) else part for part in decoded])
+
+    async def select(self, context: CallContext, message: Message) -> AsyncIterator[Message]:
+        asked = read_fields(message.header, _Select)
+        hints = SelectHints(
+            mint=asked.mint,
+            maxt=asked.maxt,
+            step_ms=asked.step_ms,
+            range_ms=asked.range_ms,
+            func=asked.func,
+            grouping=asked.grouping,
+            by=asked.by,
+        )
+        found = await self._ingester.select(context.tenant, _matchers(asked.matchers), hints)
+        start, total = 0, len(found.labels)
+        while start < total:
+            assert isinstance(found, HeadSeriesSet)
+            end, data = await self._run(_slice, found, start)
+            yield Message(_Slice(end - start).as_header(), data)
+            start = end
+
+    async def series(self, context: CallContext, message: Message) -> Message:
+        asked = read_fields(message.header, _Series)
+        sets = [_matchers(tuples) for tuples in asked.matcher_sets]
+        found = await self._ingester.series(context.tenant, sets, asked.mint, asked.maxt)
+        return Message({}, await self._run(found.to_bytes))
 
     async def label_names(self, context: CallContext, message: Message) -> Message:
         asked = read_fields(message.header, _Labels)
@@ -216,6 +307,12 @@ class _Served:
 
 
 # -- messages -------------------------------------------------------------------------------------------------------
+
+
+def _slice(found: HeadSeriesSet, start: int) -> tuple[int, bytes]:
+    """The rows from start on that go into one message: where they end, and their bytes."""
+    end = found.part_end(start, PART_BYTES)
+    return end, found.encode(start, end)
 
 
 def _tuples(matchers: Sequence[Matcher]) -> list[_MatcherTuple]:
