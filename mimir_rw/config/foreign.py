@@ -89,7 +89,7 @@ FOREIGN: tuple[Foreign, ...] = (
         "server.grpc_server_max_send_msg_size server.grpc_server_max_connection_* server.grpc_server_keepalive_* "
         "server.grpc_server_min_* server.grpc_server_ping_* server.grpc_server_num_* server.grpc_server_stats_* "
         "server.grpc_server_recv_* server.grpc_collect_max_streams_by_conn server.grpc_listen_network "
-        "server.grpc_listen_conn_limit server.report_grpc_codes_in_instrumentation_label_enabled "
+        "server.report_grpc_codes_in_instrumentation_label_enabled "
         "ingester_client.grpc_client_config.max_* ingester_client.grpc_client_config.grpc_* "
         "ingester_client.grpc_client_config.rate_* ingester_client.grpc_client_config.backoff_* "
         "ingester_client.grpc_client_config.initial_* ingester_client.grpc_client_config.connect_* "
@@ -97,7 +97,7 @@ FOREIGN: tuple[Foreign, ...] = (
         "ingester_client.deprecated_* frontend.grpc_client_config frontend_worker.*grpc_client_config "
         "query_scheduler.grpc_client_config ruler.*grpc_client_config",
         "server.grpc-max-send-msg-size-bytes server.grpc.* server.grpc-collect-* server.grpc-listen-network "
-        "server.grpc-conn-limit server.grpc-num-workers server.report-grpc-codes-* ingester.client.grpc-* "
+        "server.grpc-num-workers server.report-grpc-codes-* ingester.client.grpc-* "
         "ingester.client.backoff-* ingester.client.initial-* ingester.client.connect-* "
         "ingester.client.cluster-validation.* ingester.client.report-grpc-codes-* *.grpc-client-config.* "
         "querier.frontend-client.* querier.scheduler-client.*",

@@ -105,6 +105,21 @@ class ServerConfig:
         low=1,
         departure=Departure("100", "every pair of processes shares one connection for all calls"),
     )
+    grpc_listen_conn_limit: int = integer(
+        4096,
+        flag="server.grpc-conn-limit",
+        help="Connections of other processes at a time; further ones are closed.",
+        category=ADVANCED,
+        low=1,
+        departure=Departure("0", "each process of the cluster needs one"),
+    )
+    rpc_max_inflight_bytes: int = integer(
+        1 << 30,
+        flag="server.rpc-max-inflight-bytes",
+        help="Bytes of other processes' requests that are worked on at a time; further ones are refused.",
+        category=ADVANCED,
+        low=1 << 20,
+    )
     rpc_protocol_max: int = integer(
         2,
         flag="server.rpc-protocol-max",

@@ -89,7 +89,12 @@ class Cluster:
             host=config.server.grpc_listen_address,
             port=config.server.grpc_listen_port,
             identity=identity,
-            settings=ServerSettings(connection=connection, graceful_s=config.server.graceful_shutdown_timeout / 1000),
+            settings=ServerSettings(
+                connection=connection,
+                connections_max=config.server.grpc_listen_conn_limit,
+                inflight_bytes_max=config.server.rpc_max_inflight_bytes,
+                graceful_s=config.server.graceful_shutdown_timeout / 1000,
+            ),
             metrics=metrics,
             tls=_listener_tls(base),
         )

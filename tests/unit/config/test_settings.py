@@ -87,6 +87,7 @@ def test_defaults_are_valid_and_survive_the_way_through_text() -> None:
         ("query_scheduler.max_used_instances", "0", "2"),
         ("querier.minimize_ingester_requests_hedging_delay", "3s", "500ms"),
         ("server.grpc_server_max_concurrent_streams", "100", "1000"),
+        ("server.grpc_listen_conn_limit", "0", "4096"),
         ("memberlist.advertise_port", "7946", "0"),
         ("memberlist.rejoin_interval", "0s", "15s"),
         ("memberlist.cluster_label", "", "mimir-rw"),
@@ -98,7 +99,7 @@ def test_departures_from_mimir(key: str, mimir: str, ours: str) -> None:
         for placed, departure in departures()
     }
     assert found[key] == (mimir, ours)
-    assert len(found) == 18
+    assert len(found) == 19
 
 
 def test_build_puts_chosen_values_at_their_paths() -> None:
