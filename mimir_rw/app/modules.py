@@ -23,6 +23,7 @@ BASE = ("server", "event-loop-lag", "runtime-config", "rpc-pool", *(f"{ring}-rin
 """Modules of every process."""
 GOSSIP = "memberlist-kv"
 RPC = "rpc-server"
+ANNOUNCEMENT = "announcement"
 GATE = "api"
 """The gate before the components: after all of them."""
 
@@ -60,8 +61,10 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "querier": (*_FIRST, lifecycler_module("ingester"), lifecycler_module("query-scheduler"), "query-frontend"),
     "overrides-exporter": _FIRST,
     lifecycler_module("overrides-exporter"): ("overrides-exporter",),
+    ANNOUNCEMENT: tuple(lifecycler_module(ring) for ring in RINGS),
     GATE: (
         "server",
+        ANNOUNCEMENT,
         *(lifecycler_module(ring) for ring in RINGS),
         "ingester",
         "distributor",
@@ -160,7 +163,7 @@ def modules_of(config: Config, components: Sequence[str]) -> tuple[str, ...]:
     stores = [name for ring in rings(config).values() for name in stores_of(ring.kvstore)]
     wanted = {*BASE, *components, GATE}
     if "memberlist" in stores:
-        wanted.add(GOSSIP)
+        wanted.update((GOSSIP, ANNOUNCEMENT))
     if _in_a_cluster(config):
         wanted.add(RPC)
     joined = {ring for component in components for ring in targets()[component].joins}

@@ -25,6 +25,7 @@ from mimir_rw.app.build.read import Read
 from mimir_rw.app.build.world import World, real_world
 from mimir_rw.app.build.write import Write
 from mimir_rw.app.modules import (
+    ANNOUNCEMENT,
     GATE,
     GOSSIP,
     NEEDS,
@@ -175,6 +176,7 @@ class Process:
             "querier": self.read.querier,
             "overrides-exporter": self.backend.overrides_exporter,
             **{lifecycler_module(ring): partial(cluster.lifecycler, ring) for ring in RINGS},
+            ANNOUNCEMENT: cluster.announcement,
             GATE: lambda: base.gate,
         }
 

@@ -6,6 +6,7 @@ import ssl
 from typing import TypeVar
 
 import mimir_rw
+from mimir_rw.app.announcement import Announcement
 from mimir_rw.app.build.base import Base, tls_settings
 from mimir_rw.app.build.gossip import client_tls_settings, gossip_tls, member_meta, memberlist_settings
 from mimir_rw.app.identity import RingIdentity, joined_address, process_address, process_id, ring_identity
@@ -42,6 +43,8 @@ V = TypeVar("V")
 _JOIN_WAIT_S = 0.5
 """What a first process of a cluster waits for others before it makes a series key by itself; should it have been too
 hasty, the older key of the others wins."""
+_ANNOUNCE_S = 3.0
+"""Longest wait until others have been told of this process before it is ready."""
 _EPOCH_BYTES = 8
 
 
@@ -214,6 +217,13 @@ class Cluster:
         found = self.ring_identity(ring)
         versions = {RPC_VERSION_KEY: self._base.config.server.rpc_protocol_max}
         return RingMember(found.id, found.address, found.zone, versions=versions, tokens_count=tokens_count)
+
+    def announcement(self) -> Service:
+        return Announcement(told=self._told)
+
+    async def _told(self) -> None:
+        if self.memberlist is not None:
+            await self.memberlist.told(_ANNOUNCE_S)
 
     def find_series_key(self) -> Service:
         base = self._base

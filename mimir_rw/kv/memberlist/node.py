@@ -151,6 +151,11 @@ class GossipNode:
         await self._tasks.cancel()
         await self.transport.close()
 
+    async def told(self, seconds: float) -> bool:
+        """Wait until own changes have been sent as often as they are to be, or nobody is there to hear; whether they
+        were."""
+        return await self._until(self.members.local_is_told, seconds)
+
     async def _until(self, done: Callable[[], bool], seconds: float) -> bool:
         """Wait until `done` holds; whether it came to."""
         deadline = self._now() + seconds

@@ -171,6 +171,11 @@ class MemberlistService(Service):
         self._joined = self._joined or found[0] > 0
         return found
 
+    async def told(self, seconds: float) -> None:
+        """Wait, for so long at most, until the others have been told of what was changed here."""
+        if self.node is not None and not await self._home.run(self.node.told(seconds)):
+            _log.warning("not all own changes have been sent yet")
+
     # Facades.
 
     async def compare_and_set(self, key: str, codec_id: str, version: int, value: Any) -> tuple[bool, bool]:
