@@ -19,7 +19,16 @@ from mimir_rw.config.tree import Config
 
 RINGS = ("ingester", "distributor", "query-scheduler", "overrides-exporter")
 """Every process watches all of them, so that its pages are whole."""
-BASE = ("server", "event-loop-lag", "runtime-config", "rpc-pool", *(f"{ring}-ring" for ring in RINGS), "series-key")
+STORES = "kv-stores"
+BASE = (
+    "server",
+    "event-loop-lag",
+    "runtime-config",
+    "rpc-pool",
+    STORES,
+    *(f"{ring}-ring" for ring in RINGS),
+    "series-key",
+)
 """Modules of every process."""
 GOSSIP = "memberlist-kv"
 RPC = "rpc-server"
@@ -47,10 +56,11 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "event-loop-lag": (),
     "runtime-config": ("server",),
     GOSSIP: ("server",),
+    STORES: ("runtime-config", GOSSIP),
     RPC: ("server", GOSSIP),
     "rpc-pool": ("server",),
-    **{ring_module(ring): (GOSSIP,) for ring in RINGS},
-    "series-key": (GOSSIP,),
+    **{ring_module(ring): (GOSSIP, STORES) for ring in RINGS},
+    "series-key": (GOSSIP, STORES),
     "ingester": _FIRST,
     lifecycler_module("ingester"): ("ingester",),
     "distributor": (*_FIRST, lifecycler_module("ingester")),

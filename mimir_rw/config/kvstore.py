@@ -123,6 +123,14 @@ class MultiConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MultiRuntimeConfig:
+    """`multi_kv_config` of the runtime file: what it leaves out is as configured."""
+
+    primary: str = text("memberlist", flag=None, help="Store that is read and written.", choices=SINGLE_STORES)
+    mirror_enabled: bool = switch(False, flag=None, help="Copy writes to the secondary store.")
+
+
+@dataclass(frozen=True, slots=True)
 class KvStoreConfig:
     store: str = text(
         "memberlist",

@@ -22,6 +22,7 @@ from mimir_rw.config.consistency import limits_problem
 from mimir_rw.config.decode import Gathered, Place, entries_of, gather_section, unknown_key
 from mimir_rw.config.document import Node, read_document
 from mimir_rw.config.errors import ConfigError, quoted
+from mimir_rw.config.kvstore import MultiRuntimeConfig
 from mimir_rw.config.limits import Limits, TenantLimits
 from mimir_rw.config.load import read_file
 from mimir_rw.config.render import dump, section_document
@@ -36,8 +37,15 @@ from mimir_rw.model.tenant import validate_tenant
 
 Read = Callable[[str], bytes]
 
-_KEYS = ("overrides", "ingester_limits", "distributor_limits")
-_IGNORED = "multi_kv_config"
+_KEYS = ("overrides", "ingester_limits", "distributor_limits", "multi_kv_config")
+
+
+@dataclass(frozen=True, slots=True)
+class MultiOverlay:
+    """Roles of the stores of rings that are in two (`multi`). None: as configured."""
+
+    primary: str | None = None
+    mirror_enabled: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,7 @@ class RuntimeSettings:
     overrides: Mapping[str, TenantLimits] = field(default_factory=dict)
     ingester_limits: IngesterInstanceLimits = field(default_factory=IngesterInstanceLimits)
     distributor_limits: DistributorInstanceLimits = field(default_factory=DistributorInstanceLimits)
+    multi_kv: MultiOverlay = field(default_factory=MultiOverlay)
     digest: str = ""
     warnings: tuple[str, ...] = ()
 
@@ -81,6 +90,7 @@ def decode_settings(config: Config, files: Sequence[tuple[str, bytes]]) -> Runti
         overrides=overrides,
         ingester_limits=replace(config.ingester.instance_limits, **overlays.get(("ingester_limits",), {})),
         distributor_limits=replace(config.distributor.instance_limits, **overlays.get(("distributor_limits",), {})),
+        multi_kv=MultiOverlay(**overlays.get(("multi_kv_config",), {})),
         digest=_digest(files),
         warnings=tuple(gathered.warnings),
     )
@@ -105,6 +115,8 @@ def runtime_yaml(config: Config, settings: RuntimeSettings, *, changed_only: boo
             settings.distributor_limits, changed_from=compared and compared.distributor.instance_limits
         ),
     }
+    multi = {"primary": settings.multi_kv.primary, "mirror_enabled": settings.multi_kv.mirror_enabled}
+    document["multi_kv_config"] = {key: value for key, value in multi.items() if value is not None}
     return dump({key: value for key, value in document.items() if value})
 
 
@@ -131,6 +143,12 @@ class RuntimeConfig(Service):
             lambda: [((self.settings.digest,), 1.0)] if self.settings.digest else [],
         )
         self.settings = unread_settings(config)
+        self._listeners: list[Callable[[RuntimeSettings], None]] = []
+
+    def follow(self, listener: Callable[[RuntimeSettings], None]) -> None:
+        """Call `listener` with the settings in force, now and whenever they have changed."""
+        self._listeners.append(listener)
+        listener(self.settings)
 
     @property
     def enabled(self) -> bool:
@@ -169,6 +187,8 @@ class RuntimeConfig(Service):
             return False
         self.settings = settings
         self._limits.replace_overrides(settings.overrides)
+        for listener in self._listeners:
+            listener(settings)
         for warning in settings.warnings:
             self._log.warning(warning)
         return True
@@ -187,6 +207,7 @@ def _gather_file(node: Node, place: Place, into: Gathered, tenants: dict[str, No
     sections: dict[str, type[Any]] = {
         "ingester_limits": IngesterInstanceLimits,
         "distributor_limits": DistributorInstanceLimits,
+        "multi_kv_config": MultiRuntimeConfig,
     }
     for entry in entries_of(node, place):
         here = place.below(entry.key)
@@ -194,8 +215,6 @@ def _gather_file(node: Node, place: Place, into: Gathered, tenants: dict[str, No
             _gather_overrides(entry.value, here, into, tenants)
         elif entry.key in sections:
             gather_section(entry.value, sections[entry.key], here, into)
-        elif entry.key == _IGNORED:
-            into.warnings.append(f"{place.file}:{entry.line}: {_IGNORED} is not available yet and is ignored (rings)")
         else:
             raise unknown_key(entry, here, [*_KEYS])
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from mimir_rw.kit.rng import Rng
-from mimir_rw.kit.service import Service
 from mimir_rw.model.errors import Unavailable
 
 ANSWER_BYTES_MAX = 64 << 20
@@ -51,8 +50,8 @@ class Backoff:
         self._next_s = min(self._next_s * 2, self._most_s)
 
 
-class HttpStore(Service):
-    """Connects when first called; a service so that its connections end with the process."""
+class HttpStore:
+    """Connects when first called."""
 
     def __init__(
         self,
@@ -68,7 +67,7 @@ class HttpStore(Service):
     ) -> None:
         """endpoints: host:port, taken in turn. timeout_s: of one call. attempts: calls made before giving up.
         server_name: what the certificate must name; empty: the host."""
-        super().__init__(name)
+        self.name = name
         assert endpoints, "a store needs an address"
         scheme = "https" if tls is not None else "http"
         self._bases = [e if "://" in e else f"{scheme}://{e}" for e in endpoints]
@@ -81,7 +80,7 @@ class HttpStore(Service):
         self._session: aiohttp.ClientSession | None = None
         self.rng = rng
 
-    async def shut_down(self) -> None:
+    async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
 

@@ -29,20 +29,36 @@ class Roles:
     mirroring: bool
 
 
-class MultiRoles:
-    """The roles as they are now, shared by all `MultiKV`s of a ring. Changed on the event loop only."""
+class MultiMetrics:
+    """Made once for the process; label `name` says whose stores they are."""
 
-    def __init__(self, stores: tuple[str, str], roles: Roles, *, mirror_timeout_s: float, metrics: Metrics) -> None:
-        """stores: the names of both. Raises ValueError when the primary is none of them."""
+    def __init__(self, metrics: Metrics) -> None:
+        self.primary = metrics.gauges("cortex_multikv_primary_store", "The store that counts is 1.", ("name", "store"))
+        self.mirroring = metrics.gauges("cortex_multikv_mirror_enabled", "Whether writes are copied.", ("name",))
+        self.writes = metrics.counters(
+            "cortex_multikv_mirror_writes_total", "Writes copied to the secondary store.", ("name",)
+        )
+        self.failures = metrics.counters(
+            "cortex_multikv_mirror_write_errors_total", "Writes whose copying failed.", ("name",)
+        )
+
+
+class MultiRoles:
+    """The roles as they are now, shared by all `MultiKV`s of one pair of stores. Changed on the event loop only."""
+
+    def __init__(
+        self, name: str, stores: tuple[str, str], roles: Roles, *, mirror_timeout_s: float, metrics: MultiMetrics
+    ) -> None:
+        """name: for metrics and log. stores: the names of both. Raises ValueError when the primary is none of them."""
         _check(stores, roles)
+        self.name = name
         self.stores = stores
         self.current = roles
         self.mirror_timeout_s = mirror_timeout_s
         self._changed = asyncio.Event()
-        self._primary = metrics.gauges("cortex_multikv_primary_store", "The store that counts is 1.", ("store",))
-        self._mirroring = metrics.gauge("cortex_multikv_mirror_enabled", "Whether writes are copied.")
-        self.writes = metrics.counter("cortex_multikv_mirror_writes_total", "Writes copied to the secondary store.")
-        self.failures = metrics.counter("cortex_multikv_mirror_write_errors_total", "Writes whose copying failed.")
+        self._metrics = metrics
+        self.writes = metrics.writes.labels(name)
+        self.failures = metrics.failures.labels(name)
         self._show()
 
     def change(self, roles: Roles) -> None:
@@ -50,7 +66,7 @@ class MultiRoles:
         _check(self.stores, roles)
         if roles == self.current:
             return
-        _log.info("stores have new roles", primary=roles.primary, mirroring=roles.mirroring)
+        _log.info("stores have new roles", name=self.name, primary=roles.primary, mirroring=roles.mirroring)
         self.current = roles
         self._show()
         self._changed.set()
@@ -63,8 +79,8 @@ class MultiRoles:
 
     def _show(self) -> None:
         for store in self.stores:
-            self._primary.labels(store).set(store == self.current.primary)
-        self._mirroring.set(self.current.mirroring)
+            self._metrics.primary.labels(self.name, store).set(store == self.current.primary)
+        self._metrics.mirroring.labels(self.name).set(self.current.mirroring)
 
 
 class MultiKV(Generic[V]):

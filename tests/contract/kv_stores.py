@@ -20,7 +20,7 @@ from mimir_rw.kv.http_store import HttpStore
 from mimir_rw.kv.memberlist.service import MemberlistService
 from mimir_rw.kv.memberlist.settings import MemberlistSettings
 from mimir_rw.kv.memory import MemoryStore
-from mimir_rw.kv.multi import MultiKV, MultiRoles, Roles
+from mimir_rw.kv.multi import MultiKV, MultiMetrics, MultiRoles, Roles
 from mimir_rw.kv.prefix import PrefixKV
 from tests.consul_server import ConsulServer
 from tests.e2e.processes import free_port
@@ -82,7 +82,7 @@ async def serving(*stores: HttpStore) -> AsyncIterator[None]:
         yield
     finally:
         for store in stores:
-            await store.shut_down()
+            await store.close()
 
 
 @contextlib.asynccontextmanager
@@ -116,7 +116,13 @@ async def multi() -> AsyncIterator[Clients]:
     clients = [
         MultiKV(
             {"old": old.kv(ENTRIES), "new": new.kv(ENTRIES)},
-            MultiRoles(("old", "new"), Roles("old", mirroring=True), mirror_timeout_s=1, metrics=Metrics()),
+            MultiRoles(
+                "rings",
+                ("old", "new"),
+                Roles("old", mirroring=True),
+                mirror_timeout_s=1,
+                metrics=MultiMetrics(Metrics()),
+            ),
         )
         for _ in range(2)
     ]

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import ssl
-from typing import TypeVar
 
 import mimir_rw
 from mimir_rw.app.announcement import Announcement
 from mimir_rw.app.build.base import Base, tls_settings
 from mimir_rw.app.build.gossip import client_tls_settings, gossip_tls, member_meta, memberlist_settings
+from mimir_rw.app.build.stores import KvStores
 from mimir_rw.app.identity import RingIdentity, joined_address, process_address, process_id, ring_identity
 from mimir_rw.config.consistency import rings
 from mimir_rw.config.errors import ConfigError
-from mimir_rw.config.kvstore import ClientTlsConfig, KvStoreConfig
+from mimir_rw.config.kvstore import ClientTlsConfig
 from mimir_rw.kit.host import is_ip_address
 from mimir_rw.kit.service import Service
 from mimir_rw.kit.tls import client_context, server_context
-from mimir_rw.kv.contract import KV, Codec
+from mimir_rw.kv.contract import KV
 from mimir_rw.kv.memberlist.service import MemberlistService
-from mimir_rw.kv.memory import MemoryKV, MemoryStore
 from mimir_rw.kv.prefix import PrefixKV
 from mimir_rw.kv.series_key import SeriesKeyCodec, SeriesKeyService
 from mimir_rw.ring.basic_lifecycler import BasicLifecycler, BasicLifecyclerSettings
@@ -37,8 +36,6 @@ from mimir_rw.rpc.metrics import RpcMetrics
 from mimir_rw.rpc.peer import ClientTls, PeerSettings
 from mimir_rw.rpc.pool import RpcPools
 from mimir_rw.rpc.server import RpcServer, ServerSettings
-
-V = TypeVar("V")
 
 _JOIN_WAIT_S = 0.5
 """What a first process of a cluster waits for others before it makes a series key by itself; should it have been too
@@ -62,7 +59,7 @@ class Cluster:
         self._machine = machine = base.world.machine
         config = base.config
         self._ring_configs = {key.partition(".")[0].replace("_", "-"): ring for key, ring in rings(config).items()}
-        self._memory = MemoryStore()
+        self.stores = KvStores(base)
         self._forgetting_configs = {
             "distributor": config.distributor.ring,
             "query-scheduler": config.query_scheduler.ring,
@@ -146,6 +143,7 @@ class Cluster:
             hostname=name,
             inline=base.world.one_loop,
         )
+        self.stores.memberlist = self.memberlist
         return self.memberlist
 
     def ring(self, name: str) -> Service:
@@ -169,7 +167,7 @@ class Cluster:
 
     def ring_kv(self, name: str) -> KV[RingDesc]:
         kvstore = self._ring_configs[name].kvstore
-        return PrefixKV(self._kv(kvstore, RING_CODEC), kvstore.prefix)
+        return PrefixKV(self.stores.kv(name, kvstore, RING_CODEC), kvstore.prefix)
 
     def lifecycler(self, name: str) -> Service:
         """What keeps this process's entry in a ring."""
@@ -228,7 +226,7 @@ class Cluster:
     def find_series_key(self) -> Service:
         base = self._base
         self.series_key = SeriesKeyService(
-            kv=self._kv(self._ring_configs["ingester"].kvstore, SeriesKeyCodec()),
+            kv=self.stores.kv("ingester", self._ring_configs["ingester"].kvstore, SeriesKeyCodec()),
             clock=base.clock,
             secret=base.world.secret,
             joined=self._joined,
@@ -238,14 +236,6 @@ class Cluster:
 
     def _joined(self) -> bool:
         return self.memberlist is None or self.memberlist.joined
-
-    def _kv(self, kvstore: KvStoreConfig, codec: Codec[V]) -> KV[V]:
-        if kvstore.store == "inmemory":
-            return MemoryKV(codec, store=self._memory)
-        if kvstore.store == "memberlist":
-            assert self.memberlist is not None
-            return self.memberlist.kv(codec)
-        raise ConfigError(f"kvstore.store: {kvstore.store} is not available yet, use memberlist")
 
 
 def _ingester_tokens(base: Base, me: RingMember) -> TokenGenerator:

@@ -9,6 +9,7 @@ import yaml
 from mimir_rw.config.errors import ConfigError
 from mimir_rw.config.limits import Limits
 from mimir_rw.config.runtime_config import (
+    MultiOverlay,
     RuntimeConfig,
     RuntimeSettings,
     decode_settings,
@@ -82,11 +83,30 @@ def test_errors_are_one_line_naming_file_line_and_key(text: str, message: str) -
 
 
 def test_what_is_not_here_yet_is_a_warning() -> None:
-    warnings = decode("multi_kv_config: {primary: x}\noverrides: {a: {ruler_tenant_shard_size: 1}}").warnings
+    warnings = decode("overrides: {a: {ruler_tenant_shard_size: 1}}").warnings
     assert warnings == (
-        "a.yaml:1: multi_kv_config is not available yet and is ignored (rings)",
-        "a.yaml:2: overrides.a.ruler_tenant_shard_size is not available yet and is ignored (the ruler)",
+        "a.yaml:1: overrides.a.ruler_tenant_shard_size is not available yet and is ignored (the ruler)",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "overlay"),
+    [
+        ("", MultiOverlay()),
+        ("multi_kv_config:", MultiOverlay()),
+        ("multi_kv_config: {mirror_enabled: false}", MultiOverlay(mirror_enabled=False)),
+        ("multi_kv_config: {primary: etcd, mirror_enabled: true}", MultiOverlay("etcd", mirror_enabled=True)),
+    ],
+)
+def test_roles_of_two_stores(text: str, overlay: MultiOverlay) -> None:
+    settings = decode(text)
+    assert settings.multi_kv == overlay
+    assert ("multi_kv_config" in runtime_yaml(CONFIG, settings, changed_only=True)) is (overlay != MultiOverlay())
+
+
+def test_roles_of_stores_that_do_not_exist() -> None:
+    with pytest.raises(ConfigError, match=r"a\.yaml:1: multi_kv_config\.primary: .*redis"):
+        decode("multi_kv_config: {primary: redis}")
 
 
 def test_a_missing_file_is_named() -> None:

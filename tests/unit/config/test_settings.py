@@ -16,23 +16,12 @@ from mimir_rw.config.tree import Config, departures
 PLACED = list(walk(Config))
 INLINE = ("cert", "key", "client_ca")
 STILL_TO_COME = {
-    "acl_token",
-    "cas_retry_delay",
-    "consistent_reads",
-    "dial_timeout",
-    "http_client_timeout",
     "minimize_ingester_requests",
     "minimize_ingester_requests_hedging_delay",
-    "mirror_enabled",
-    "mirror_timeout",
-    "password",
     "prefer_availability_zone",
     "query_ingesters_within",
     "service_discovery_mode",
     "shuffle_sharding_ingesters_enabled",
-    "username",
-    "watch_burst_size",
-    "watch_rate_limit",
 }
 """Names of settings that are there before their reader is."""
 

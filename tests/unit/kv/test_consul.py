@@ -26,7 +26,7 @@ async def consul(server: ConsulServer, **settings) -> AsyncIterator[ConsulStore]
         try:
             yield store
         finally:
-            await store.shut_down()
+            await store.close()
 
 
 async def test_a_failing_server_is_asked_again() -> None:
@@ -51,7 +51,7 @@ async def test_a_server_that_is_not_there() -> None:
     store = ConsulStore(host="127.0.0.1:1", clock=SystemClock(), rng=seeded_rng(1))
     with pytest.raises(Unavailable, match="cannot be reached"):
         await store.kv(ENTRIES).get("key")
-    await store.shut_down()
+    await store.close()
 
 
 async def test_a_lost_race_is_run_again() -> None:

@@ -37,7 +37,7 @@ async def connected(*addresses: str, **settings) -> AsyncIterator[EtcdStore]:
     try:
         yield store
     finally:
-        await store.shut_down()
+        await store.close()
 
 
 def ask(server: Etcd, path: str, **fields) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from mimir_rw.kit.metrics import Metrics
 from mimir_rw.kv.memory import MemoryKV
-from mimir_rw.kv.multi import MultiKV, MultiRoles, Roles
+from mimir_rw.kv.multi import MultiKV, MultiMetrics, MultiRoles, Roles
 from mimir_rw.model.errors import Unavailable
 from tests.kv_values import ENTRIES, Entries
 
@@ -26,12 +26,14 @@ class Slow(MemoryKV[Entries]):
 def make(new: MemoryKV[Entries] | None = None, *, mirroring: bool = False):
     old, new = MemoryKV(ENTRIES), new or MemoryKV(ENTRIES)
     metrics = Metrics()
-    roles = MultiRoles(("old", "new"), Roles("old", mirroring), mirror_timeout_s=0.01, metrics=metrics)
+    roles = MultiRoles(
+        "rings", ("old", "new"), Roles("old", mirroring), mirror_timeout_s=0.01, metrics=MultiMetrics(metrics)
+    )
     return MultiKV({"old": old, "new": new}, roles), old, new, roles, metrics
 
 
 def value(metrics: Metrics, name: str) -> float:
-    (line,) = (line for line in metrics.render().decode().splitlines() if line.startswith(name + " "))
+    (line,) = (line for line in metrics.render().decode().splitlines() if line.startswith(name + "{"))
     return float(line.split()[1])
 
 
@@ -74,7 +76,7 @@ async def test_a_watch_goes_on_with_the_new_primary() -> None:
     await kv.cas("key", lambda v: v.put("later", 1))
     assert list((await anext(watch)).by_name) == ["new", "later"]
     assert list((await old.get("key")).by_name) == ["new", "later"], "roles are exchanged"
-    assert 'cortex_multikv_primary_store{store="new"} 1' in metrics.render().decode()
+    assert 'cortex_multikv_primary_store{name="rings",store="new"} 1' in metrics.render().decode()
     assert value(metrics, "cortex_multikv_mirror_enabled") == 1
     await watch.aclose()
 
