@@ -7,7 +7,7 @@ list of outcomes, and their row numbers as u32.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import msgspec
 import numpy as np
@@ -55,7 +55,7 @@ def push_message(parts: Sequence[EncodedPart]) -> Message:
 def split_push(message: Message) -> tuple[list[str], list[memoryview]]:
     """Tenants and bytes of the parts. Raises Internal."""
     parts = read_fields(message.header, _Parts).parts
-    ends = np.cumsum([0, *(size for _, size in parts)]).tolist()
+    ends = [*accumulate((size for _, size in parts), initial=0)]
     view = memoryview(message.payload)
     if any(size < 0 for _, size in parts) or ends[-1] != len(view):
         raise Internal("the parts of a push do not add up to its bytes")
