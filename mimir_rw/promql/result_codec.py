@@ -13,7 +13,6 @@ from dataclasses import astuple, dataclass
 from typing import Any, Final
 
 import lz4.block
-import msgspec
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
@@ -32,8 +31,6 @@ PAYLOAD_BYTES_MAX: Final = 2 << 30
 _EXPANSION_MAX = 256
 """lz4 can not make less than a 255th of anything."""
 
-_FRAME_ROWS_MAX = 100_000_000
-_FRAME = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, bytes, list[bytes]]]])
 
 Header = Mapping[str, Any]
 Parts = list[bytes | memoryview]
@@ -62,7 +59,7 @@ def encode_outcome(outcome: Outcome) -> Message:
         header |= {"is": "result", "series": outcome.series_fetched, "bytes": outcome.bytes_fetched}
         return _message(header, parts)
     if isinstance(outcome, LabelFrame):
-        return _message({"is": "frame"}, [_frame_bytes(outcome)])
+        return _message({"is": "frame"}, [outcome.to_bytes()])
     if outcome and isinstance(outcome[0], MetricMetadata):
         texts = [text for each in outcome if isinstance(each, MetricMetadata) for text in astuple(each)]
         return _message({"is": "metadata"}, _encode_strings(texts))
@@ -160,12 +157,12 @@ def _encode_result(result: Result) -> tuple[dict[str, Any], Parts]:
             assert value.unnamed is None, "names are removed before a result is made"
             header |= {"value": "vector", "rows": len(value.labels)}
             mask = b"" if value.mask.all() else np.packbits(value.mask).tobytes()
-            return header, [_frame_bytes(value.labels), _raw(value.values, "<f8"), mask]
+            return header, [value.labels.to_bytes(), _raw(value.values, "<f8"), mask]
         case RangeSamples():
             columns = value.columns
             header |= {"value": "samples", "rows": len(value.labels), "samples": len(columns.ts)}
             offsets, times = _raw(columns.offsets, "<i8"), _raw(columns.ts, "<i8")
-            return header, [_frame_bytes(value.labels), offsets, times, _raw(columns.values, "<f8")]
+            return header, [value.labels.to_bytes(), offsets, times, _raw(columns.values, "<f8")]
         case Scalar():
             return header | {"value": "scalar"}, [_raw(value.values, "<f8")]
         case String():
@@ -225,7 +222,7 @@ _VALUES: dict[object, Callable[[Header, Sequence[memoryview], Steps], Vector | R
 
 
 def _frame(part: memoryview, rows: int | None = None) -> LabelFrame:
-    frame = _frame_from(part)
+    frame = LabelFrame.from_bytes(part)
     if rows is not None and len(frame) != rows:
         raise ValueError("rows of a label frame")
     return frame
@@ -265,25 +262,3 @@ def _bytes(text: str) -> bytes:
 
 def _text(value: bytes) -> str:
     return value.decode("utf-8", "surrogatepass")
-
-
-def _frame_bytes(frame: LabelFrame) -> bytes:
-    columns = []
-    for name in frame.names:
-        codes = frame.codes(name)
-        used, packed = np.unique(codes, return_inverse=True)
-        dictionary = frame.dictionary(name)
-        texts = [dictionary[code] if code >= 0 else "" for code in used.tolist()]
-        columns.append((_bytes(name), packed.astype("<i4").tobytes(), [_bytes(text) for text in texts]))
-    return msgspec.msgpack.encode((len(frame), columns))
-
-
-def _frame_from(data: memoryview) -> LabelFrame:
-    rows, columns = _FRAME.decode(data)
-    if rows > _FRAME_ROWS_MAX:
-        raise ValueError("rows of a label frame")
-    frame = LabelFrame.empty_rows(rows)
-    for name, packed, texts in columns:
-        codes = _column(memoryview(packed), "<i4", rows).astype(np.int32)
-        frame = frame.with_column(_text(name), [_text(text) for text in texts], codes)
-    return frame

@@ -7,16 +7,20 @@ from mimir_rw.app.build.base import Base
 from mimir_rw.app.build.cluster import Cluster
 from mimir_rw.app.build.write import Write
 from mimir_rw.components.querier.executor import QueryExecutor
+from mimir_rw.components.querier.ring_ingesters import RingIngesters, RingReadSettings
 from mimir_rw.components.querier.service import QuerierService
 from mimir_rw.components.query_frontend.dispatch import Dispatcher, DispatchSettings
 from mimir_rw.components.query_frontend.service import QueryFrontendService
 from mimir_rw.components.query_scheduler.discovery import LocalScheduler, RingSchedulers
 from mimir_rw.components.query_scheduler.service import QuerySchedulerService
+from mimir_rw.config.consistency import zone_of
 from mimir_rw.kit.service import Service
 from mimir_rw.promql.engine import Engine, EngineOptions
 from mimir_rw.promql.parsed import ParsedTexts
 from mimir_rw.promql.parser import EVERYTHING, parse_expression, parse_selector
 from mimir_rw.promql.printer import pretty
+from mimir_rw.ring.desc import InstanceDesc
+from mimir_rw.rpc.contracts.ingester import IngesterReads
 from mimir_rw.rpc.contracts.scheduler import LocalResults, QueryResults, SchedulerDirectory
 from mimir_rw.rpc.stubs.scheduler import (
     QueryResultsClient,
@@ -106,9 +110,7 @@ class Read:
         )
         return QuerierService(
             querier_id=self._cluster.instance_id,
-            executor=QueryExecutor(
-                limits=base.limits, ingesters=self._write.local_ingester, engine=engine, clock=base.clock
-            ),
+            executor=QueryExecutor(limits=base.limits, ingesters=self._ingesters(), engine=engine, clock=base.clock),
             directory=self._schedulers(),
             slots=config.max_concurrent,
             drain_s=config.timeout / 1000,
@@ -118,6 +120,32 @@ class Read:
             rng=base.rng,
             metrics=base.metrics,
         )
+
+    def _ingesters(self) -> IngesterReads:
+        """The one of this process where there is no other."""
+        base, config = self._base, self._base.config.querier
+        if base.config.ingester.ring.kvstore.store == "inmemory":
+            return self._write.local_ingester
+        return RingIngesters(
+            view=self._cluster.rings["ingester"].view,
+            client=self._ingester,
+            settings=RingReadSettings(
+                minimise=config.minimize_ingester_requests,
+                hedge_s=config.minimize_ingester_requests_hedging_delay / 1000,
+                zone=config.prefer_availability_zone or zone_of(base.config),
+                shards=config.shuffle_sharding_ingesters_enabled,
+            ),
+            limits=base.limits,
+            offload=base.offload,
+            clock=base.clock,
+            rng=base.rng,
+            metrics=base.metrics,
+        )
+
+    def _ingester(self, instance: InstanceDesc) -> IngesterReads:
+        if "ingester" in self._base.components and instance.id == self._cluster.ring_identity("ingester").id:
+            return self._write.local_ingester
+        return self._write.ingesters.peer(instance.addr)
 
     def _schedulers(self) -> SchedulerDirectory:
         if self._directory is None:

@@ -17,7 +17,7 @@ from mimir_rw.model.errors import MimirError
 from mimir_rw.rpc.contracts.scheduler import CancelledQuery, QueuedQuery, SchedulerTarget
 
 _AGAIN_S = 0.05
-_AGAIN_S_MAX = 1.0
+_AGAIN_S_MAX = 0.2
 
 _Running = dict[tuple[str, str], "asyncio.Task[None]"]
 

@@ -100,8 +100,6 @@ class IngesterReads(Protocol):
 
     async def metadata(self, tenant: str, metric: str | None = None) -> list[MetricMetadata]: ...
 
-    async def all_user_stats(self) -> list[TenantStats]: ...
-
 
 class Ingester(IngesterReads, Protocol):
     async def push(self, tenant: str, batch: WriteBatch) -> PushResult:
@@ -113,6 +111,8 @@ class Ingester(IngesterReads, Protocol):
         """Several pushes in one message, one WAL write for each tenant among them; an outcome for each, in order. One
         part's failure is its own. Parts of one tenant are appended in order."""
         ...
+
+    async def all_user_stats(self) -> list[TenantStats]: ...
 
 
 class IngesterPeer(Protocol):

@@ -16,12 +16,7 @@ from mimir_rw.config.tree import Config, departures
 PLACED = list(walk(Config))
 INLINE = ("cert", "key", "client_ca")
 STILL_TO_COME = {
-    "minimize_ingester_requests",
-    "minimize_ingester_requests_hedging_delay",
-    "prefer_availability_zone",
-    "query_ingesters_within",
     "service_discovery_mode",
-    "shuffle_sharding_ingesters_enabled",
 }
 """Names of settings that are there before their reader is."""
 
