@@ -91,7 +91,16 @@ class MemberChanged:
     reason: str
 
 
-Effect = SendPacket | ExchangeState | Deliver | MemberChanged
+@dataclass(frozen=True, slots=True)
+class NameTaken:
+    """Another process says that it is the member whose name this is; it is not listened to."""
+
+    name: str
+    known: Endpoint
+    other: Endpoint
+
+
+Effect = SendPacket | ExchangeState | Deliver | MemberChanged | NameTaken
 
 
 class ProtocolMismatch(Exception):
@@ -118,6 +127,7 @@ class Membership:
         self._gossip_after = 0.0
         self._push_pull_at = math.inf
         self._sweep_at = math.inf
+        self.name_conflicts = 0
         self.refused_nodes = 0
         """Nodes not taken for want of room."""
 
@@ -371,12 +381,13 @@ class Membership:
         if known is None:
             return self._add(alive, now)
         moved = alive.endpoint != known.endpoint
-        if moved and not mine and not self._may_move(known, now):
-            return []
+        if moved and not self._may_move(known, now):
+            self.name_conflicts += 1
+            return [NameTaken(alive.node, known.endpoint, alive.endpoint)]
         if mine:
             if alive.incarnation < known.incarnation:
                 return []
-            same = alive.meta == known.meta and alive.versions == known.versions and not moved
+            same = alive.meta == known.meta and alive.versions == known.versions
             if alive.incarnation == known.incarnation and same:
                 return []
             return self._refute(alive.incarnation)

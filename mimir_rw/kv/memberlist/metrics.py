@@ -68,6 +68,11 @@ def _cluster_metrics(metrics: Metrics, of: Counted) -> None:
         "Messages dropped from the broadcast queues for want of room.",
         node(lambda n: n.members.local.dropped + n.members.forwarded.dropped),
     )
+    count(
+        "name_conflicts_total",
+        "Messages of processes that have the name of another member.",
+        node(lambda n: n.members.name_conflicts),
+    )
     count("refused_nodes_total", "Members not taken up for want of room.", node(lambda n: n.members.refused_nodes))
 
     def queued() -> Reading:

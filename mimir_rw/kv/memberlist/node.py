@@ -21,6 +21,7 @@ from mimir_rw.kv.memberlist.core import (
     ExchangeState,
     MemberChanged,
     Membership,
+    NameTaken,
     ProtocolMismatch,
     SendPacket,
 )
@@ -97,6 +98,7 @@ class GossipNode:
         self.sent = MessageHistory(settings.message_history_bytes)
         self.received = MessageHistory(settings.message_history_bytes)
         self._passed = 0
+        self._last_conflict: NameTaken | None = None
         self.exchanged = Exchanged()
         self._tasks = TaskSupervisor()
         self._timer: asyncio.TimerHandle | None = None
@@ -231,6 +233,8 @@ class GossipNode:
                     self._tasks.spawn(self._exchange_quietly(to, node), name="push-pull")
                 case MemberChanged():
                     self._log_change(effect)
+                case NameTaken():
+                    self._log_conflict(effect)
         self._schedule()
 
     def _send(self, to: Endpoint, messages: Sequence[bytes], crc: bool) -> None:
@@ -259,6 +263,17 @@ class GossipNode:
             addr=endpoint_text(after.endpoint),
             reason=change.reason,
         )
+
+    def _log_conflict(self, conflict: NameTaken) -> None:
+        """Once, not with each of its messages."""
+        if conflict != self._last_conflict:
+            self._last_conflict = conflict
+            _log.warning(
+                "two members have one name",
+                member=conflict.name,
+                addr=endpoint_text(conflict.known),
+                other=endpoint_text(conflict.other),
+            )
 
     # The network.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from ipaddress import ip_address
 from typing import Any, Generic, TypeVar
 
@@ -29,6 +29,7 @@ from mimir_rw.kv.memberlist.store import Store
 from mimir_rw.kv.memberlist.transport import TlsContexts
 from mimir_rw.model.errors import Unavailable
 
+T = TypeVar("T")
 V = TypeVar("V")
 
 _log = get_logger(component="memberlist")
@@ -69,6 +70,8 @@ class MemberlistService(Service):
         self._hostname = hostname or socket.gethostname()
         self._home: LoopHome = CallersLoop() if inline else EventLoopThread(name="memberlist")
         self._joined = False
+        self._at_home = False
+        """Whether the member's loop is there to run what is asked of it."""
         self._watchers: dict[str, dict[_Watcher, None]] = {}
         register(metrics, self)
 
@@ -87,6 +90,7 @@ class MemberlistService(Service):
     async def start_up(self) -> None:
         self._home.start()
         await self._home.run(self._start())
+        self._at_home = True
         if self.settings.join_members:
             await self._fast_join()
             self.tasks.spawn(self._keep_joined(), name="memberlist-join")
@@ -98,6 +102,7 @@ class MemberlistService(Service):
                 leave_timeout_s=settings.leave_timeout_s, local_timeout_s=settings.local_broadcast_timeout_s
             )
             await self._home.run(stopping)
+        self._at_home = False
         await self._home.close()
 
     async def _start(self) -> None:
@@ -173,20 +178,20 @@ class MemberlistService(Service):
 
     async def told(self, seconds: float) -> None:
         """Wait, for so long at most, until the others have been told of what was changed here."""
-        if self.node is not None and not await self._home.run(self.node.told(seconds)):
+        if self.node is not None and self._at_home and not await self._home.run(self.node.told(seconds)):
             _log.warning("not all own changes have been sent yet")
 
     # Facades.
 
     async def compare_and_set(self, key: str, codec_id: str, version: int, value: Any) -> tuple[bool, bool]:
         """Whether another version was there, and whether anything changed. Raises Unavailable while not running."""
-        if self.node is None:
-            raise Unavailable("the gossiped store has not started")
+        if self.node is None or not self._at_home:
+            raise Unavailable("the gossiped store is not running")
         attempt = await self._home.run(self.node.compare_and_set(key, codec_id, version, value))
         return attempt.conflict, attempt.broadcast is not None
 
     async def delete(self, key: str) -> None:
-        if self.node is not None:
+        if self.node is not None and self._at_home:
             await self._home.run(self.node.delete(key))
 
     def add_watcher(self, key: str, watcher: _Watcher) -> None:
@@ -205,30 +210,34 @@ class MemberlistService(Service):
 
     # Pages.
 
+    async def _look(self, work: Coroutine[Any, Any, T]) -> T:
+        """Where the member lives; before it does and after, nothing changes and anywhere will do."""
+        return await (self._home.run(work) if self._at_home else work)
+
     async def snapshot(self) -> dict[str, Any]:
         """What /memberlist shows, JSON-ready."""
-        return await self._home.run(self._snapshot())
+        return await self._look(self._snapshot())
 
     async def _snapshot(self) -> dict[str, Any]:
         return snapshot(self.node, self.store, now_ms=self._clock.now_ms(), settings=self.settings)
 
     async def value(self, key: str) -> ShownValue | None:
         """None when the key is not there."""
-        return await self._home.run(self._value(key))
+        return await self._look(self._value(key))
 
     async def _value(self, key: str) -> ShownValue | None:
         return shown_value(self.store, key)
 
     async def message(self, id: int) -> ShownValue | None:
         """None when it is not in the history any more."""
-        return await self._home.run(self._message(id))
+        return await self._look(self._message(id))
 
     async def _message(self, id: int) -> ShownValue | None:
         return shown_message(self.node, self.store, id)
 
     async def delete_messages(self) -> None:
         """Forget the message history."""
-        await self._home.run(self._delete_messages())
+        await self._look(self._delete_messages())
 
     async def _delete_messages(self) -> None:
         if self.node is not None:

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from mimir_rw.kv.memberlist.core import Deliver, ExchangeState, Membership, ProtocolMismatch, SendPacket
+from mimir_rw.kv.memberlist.core import Deliver, ExchangeState, Membership, NameTaken, ProtocolMismatch, SendPacket
 from mimir_rw.kv.memberlist.messages import (
     PROTOCOL_VERSIONS,
     Ack,
@@ -108,6 +108,14 @@ def test_a_name_is_not_taken_over_from_another_address() -> None:
     bench.heard(Dead(1, "a", "b"))
     bench.heard(alive("a", 2, at=other), now=1000)
     assert bench.state("a") is NodeState.DEAD
+
+
+def test_two_that_have_my_name_do_not_refute_each_other_for_ever() -> None:
+    bench = Bench("a")
+    (taken,) = bench.heard(alive(ME, 5, at=endpoint(ME, host=9)))
+    assert taken == NameTaken(ME, endpoint(ME), endpoint(ME, host=9))
+    assert bench.said() == []
+    assert bench.core.name_conflicts == 1
 
 
 def test_the_name_of_one_that_left_may_be_taken_over() -> None:
