@@ -197,12 +197,13 @@ FOREIGN: tuple[Foreign, ...] = (
         "frontend_worker.frontend_address frontend_worker.scheduler_address frontend_worker.dns_lookup_* "
         "frontend_worker.response_streaming_enabled frontend.scheduler_address frontend.scheduler_dns_lookup_period "
         "frontend.scheduler_worker_concurrency frontend.additional_query_queue_* "
-        "query_scheduler.additional_query_queue_* query_scheduler.prioritize_query_components",
+        "query_scheduler.additional_query_queue_* query_scheduler.prioritize_query_components "
+        "query_scheduler.service_discovery_mode",
         "querier.frontend-address querier.scheduler-address querier.dns-lookup-period "
         "querier.response-streaming-enabled query-frontend.scheduler-address "
         "query-frontend.scheduler-dns-lookup-period query-frontend.scheduler-worker-concurrency "
         "query-frontend.additional-query-queue-* query-scheduler.additional-query-queue-* "
-        "query-scheduler.prioritize-query-components",
+        "query-scheduler.prioritize-query-components query-scheduler.service-discovery-mode",
         "processes find each other in rings and share one connection",
     ),
     _row(

@@ -428,20 +428,12 @@ class QuerySchedulerConfig:
         help="How long a querier that was lost keeps its share of the tenants.",
         category=EXPERIMENTAL,
     )
-    service_discovery_mode: str = text(
-        "ring",
-        flag="query-scheduler.service-discovery-mode",
-        help="How query-schedulers are found: by their ring.",
-        category=EXPERIMENTAL,
-        choices=("ring",),
-        departure=Departure("dns", "the ring is there and needs no further names"),
-    )
     max_used_instances: int = integer(
         2,
         flag="query-scheduler.max-used-instances",
         help="How many query-schedulers are in use, of all that there are. 0 means all.",
         category=EXPERIMENTAL,
-        departure=Departure("0", "two are enough, and every querier is connected to each"),
+        departure=Departure("0", "they are found by their ring, not by DNS, and two are enough"),
     )
     ring: ForgettingRingConfig = section(ForgettingRingConfig, flag_prefix="query-scheduler.ring")
 

@@ -15,10 +15,6 @@ from mimir_rw.config.tree import Config, departures
 
 PLACED = list(walk(Config))
 INLINE = ("cert", "key", "client_ca")
-STILL_TO_COME = {
-    "service_discovery_mode",
-}
-"""Names of settings that are there before their reader is."""
 
 
 def test_every_setting_has_help_and_a_flag_or_is_yaml_only() -> None:
@@ -36,8 +32,7 @@ def test_no_setting_is_dead() -> None:
     source = "".join(file.read_text() for file in package.rglob("*.py") if file not in tree)
     read = set(re.findall(r"\.([a-z_0-9]+)\b", source))
     unread = {placed.key for placed in PLACED if placed.path[-1] not in read}
-    unread -= {"limits.max_global_exemplars_per_user"}
-    assert {key.rpartition(".")[2] for key in unread} == STILL_TO_COME
+    assert unread == {"limits.max_global_exemplars_per_user"}
 
 
 def test_paths_and_flags_are_unique() -> None:
@@ -67,7 +62,6 @@ def test_defaults_are_valid_and_survive_the_way_through_text() -> None:
         ("overrides_exporter.ring.kvstore.store", "memberlist", "inmemory"),
         ("ingester.ring.replication_factor", "3", "1"),
         ("ingester.ring.min_ready_duration", "15s", "0s"),
-        ("query_scheduler.service_discovery_mode", "dns", "ring"),
         ("query_scheduler.max_used_instances", "0", "2"),
         ("querier.minimize_ingester_requests_hedging_delay", "3s", "500ms"),
         ("server.grpc_server_max_concurrent_streams", "100", "1000"),
@@ -83,7 +77,7 @@ def test_departures_from_mimir(key: str, mimir: str, ours: str) -> None:
         for placed, departure in departures()
     }
     assert found[key] == (mimir, ours)
-    assert len(found) == 19
+    assert len(found) == 18
 
 
 def test_build_puts_chosen_values_at_their_paths() -> None:
