@@ -20,6 +20,10 @@ class HeadFacts(Protocol):
     @property
     def series(self) -> int: ...
     @property
+    def owned_series(self) -> int:
+        """Those that count against the tenant's limits here."""
+
+    @property
     def min_time_ms(self) -> int | None:
         """None while the head is empty."""
 
@@ -47,12 +51,13 @@ class IngesterPages:
             (
                 pages.link(f"{self._root}/ingester/tsdb/{quote(head.tenant, safe='')}", head.tenant),
                 head.series,
+                head.owned_series,
                 _time(head.min_time_ms),
                 _time(head.max_time_ms),
             )
             for head in self._ingester.heads()
         ]
-        columns = ("Tenant", "Series in memory", "Oldest sample", "Newest sample")
+        columns = ("Tenant", "Series in memory", "Owned series", "Oldest sample", "Newest sample")
         parts = [pages.table(columns, rows, empty="No tenant has sent anything yet.")]
         if broken := self._ingester.broken():
             parts.append(pages.table(("Tenant whose requests are refused", "Reason"), broken, empty=""))
@@ -64,6 +69,7 @@ class IngesterPages:
             if head.tenant == tenant:
                 rows = (
                     ("Series in memory", head.series),
+                    ("Owned series, which count against limits", head.owned_series),
                     ("Oldest sample", _time(head.min_time_ms)),
                     ("Newest sample", _time(head.max_time_ms)),
                 )
