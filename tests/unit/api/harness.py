@@ -103,13 +103,14 @@ class FakeQueries:
 class Head:
     tenant: str
     series: int
+    owned_series: int
     min_time_ms: int | None
     max_time_ms: int | None
 
 
 class FakeHeads:
     def heads(self):
-        return [Head("a/b", 3, 0, 1500), Head("<script>", 0, None, None)]
+        return [Head("a/b", 3, 2, 0, 1500), Head("<script>", 0, 0, None, None)]
 
     def broken(self):
         return [("<hurt>", "segment & so on")]

@@ -1,5 +1,5 @@
-"""Series references change nothing: any interleaving of pushes, with an ingester that forgets, restarts, changes its key
-and answers late or not at all, stores the same samples in the same order with the same outcomes as without them.
+"""Series references change nothing: any interleaving of pushes, with an ingester that forgets, restarts, changes its
+key and answers late or not at all, stores the same samples in the same order with the same outcomes as without.
 
 What is lost is a message or an answer of a certain push, in both runs the same. Of a push that failed, parts may have
 been stored in either; it is not compared but for its order.
