@@ -45,6 +45,15 @@ class BroadcastQueue:
             self.dropped += 1
         self._set(kept)
 
+    def heard(self, message: bytes, *, nodes: int) -> None:
+        """Another member sent what waits here: it counts as sent, since fewer are left to be told."""
+        for entry in self._queued:
+            if entry.message == message:
+                entry.sent += 1
+                if entry.sent >= retransmit_limit(self._factor, nodes):
+                    self._set([other for other in self._queued if other is not entry])
+                return
+
     def take(self, *, bytes_max: int, nodes: int, overhead: int = 2) -> list[bytes]:
         """Messages for one packet, least sent ones first and among them the newest, that fit into bytes_max.
 

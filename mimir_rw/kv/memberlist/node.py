@@ -254,6 +254,8 @@ class GossipNode:
         self._note(self.received, body, tuple(sorted(news.names)) if news is not None else ())
         if news is not None:
             self._tell(news, local=False)
+        else:
+            self.members.forwarded.heard(encode(User(body)), nodes=len(self.members.members))
 
     def _log_change(self, change: MemberChanged) -> None:
         after = change.after

@@ -41,6 +41,20 @@ def test_the_least_sent_goes_first_and_what_does_not_fit_waits() -> None:
     assert take(queue, bytes_max=12) == [b"new", b"old"]
 
 
+def test_what_others_send_too_counts_as_sent() -> None:
+    queue = BroadcastQueue(factor=4, entries_max=10)
+    queue.add(b"a", subject="1")
+    queue.add(b"b", subject="2")
+    for _ in range(2):
+        queue.heard(b"a", nodes=9)
+    queue.heard(b"c", nodes=9)
+    assert [sorted(take(queue)) for _ in range(5)] == [[b"a", b"b"]] * 2 + [[b"b"]] * 2 + [[]]
+    queue.add(b"a", subject="1")
+    for _ in range(4):
+        queue.heard(b"a", nodes=9)
+    assert len(queue) == 0
+
+
 def test_the_queue_is_bounded() -> None:
     queue = BroadcastQueue(factor=4, entries_max=2)
     queue.add(b"a", subject="a")
