@@ -40,6 +40,9 @@ class Read:
         self._write = write
         self._parsed = ParsedTexts()
         self._address = ""
+        config = base.config
+        self._drain_s = min(config.querier.timeout, config.server.graceful_shutdown_timeout) / 1000
+        """How long a stopping process works on queries that it has; what is cut off then is asked elsewhere."""
         self._scheduler: QuerySchedulerService | None = None
         self._frontend: QueryFrontendService | None = None
         self._directory: SchedulerDirectory | None = None
@@ -50,7 +53,7 @@ class Read:
         self._scheduler = QuerySchedulerService(
             waiting_per_tenant_max=config.max_outstanding_requests_per_tenant,
             forget_delay_s=config.querier_forget_delay / 1000,
-            drain_s=base.config.querier.timeout / 1000,
+            drain_s=self._drain_s,
             queriers_max=lambda tenant: base.limits.for_tenant(tenant).max_queriers_per_tenant,
             clock=base.clock,
             metrics=base.metrics,
@@ -113,7 +116,7 @@ class Read:
             executor=QueryExecutor(limits=base.limits, ingesters=self._ingesters(), engine=engine, clock=base.clock),
             directory=self._schedulers(),
             slots=config.max_concurrent,
-            drain_s=config.timeout / 1000,
+            drain_s=self._drain_s,
             local=self._local_frontend,
             frontend=self._frontend_at,
             offload=base.offload,

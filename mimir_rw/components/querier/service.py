@@ -71,7 +71,10 @@ class QuerierService(Service):
             "cortex_querier_running_queries", "Queries being evaluated.", (), lambda: [((), float(self.running))]
         )
         metrics.gauges_read(
-            "cortex_querier_schedulers", "Query-schedulers that are pulled from.", (), lambda: [((), len(self._pulls))]
+            "mimir_rw_querier_schedulers",
+            "Query-schedulers that are pulled from.",
+            (),
+            lambda: [((), len(self._pulls))],
         )
 
     async def start_up(self) -> None:

@@ -251,6 +251,27 @@ class TestLosses:
             assert len(ingester.calls) == 1
 
 
+async def test_slots_are_spread_anew_while_queries_run():
+    parts = Parts()
+    schedulers = [parts.scheduler(), parts.scheduler()]
+    lines = {"a": Line(schedulers[0]), "b": Line(schedulers[1])}
+    directory = Directory({"a": lines["a"]})
+    ingester = FakeIngester('up{job="a"} 1 1')
+    ingester.memory.select, ingester.plain = slowly(ingester), ingester.memory.select
+    frontend = parts.frontend(Directory({"a": lines["a"]}))
+    querier = parts.querier("q", ingester, directory, lambda: frontend)
+    async with running(*schedulers, frontend, querier):
+        query = asyncio.ensure_future(frontend.query("t", InstantQuery("up", 60_000)))
+        await ingester.hanging.wait()
+        directory.replace(lines)
+        assert await asyncio.wait_for(query, 5) == UP
+        assert await asyncio.wait_for(frontend.query("t", InstantQuery("up", 60_000)), 5) == UP
+        assert len(ingester.calls) == 2, "no query was lost"
+        assert [scheduler._core.connections for scheduler in schedulers] == [1, 1]
+        directory.replace({"b": lines["b"]})
+        assert await asyncio.wait_for(frontend.query("t", InstantQuery("up", 60_000)), 5) == UP
+
+
 def slowly(ingester):
     async def select(matchers, hints):
         ingester.hanging.set()
