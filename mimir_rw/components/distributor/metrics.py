@@ -6,6 +6,7 @@ from mimir_rw.kit.metrics import Counter, Family, Gauge, Histogram, Metrics
 
 _USER = ("user",)
 _INGESTER = ("ingester",)
+_BREAKER_RESULTS = ("success", "error", "circuit_breaker_open")
 
 
 class DistributorMetrics:
@@ -74,6 +75,14 @@ class DistributorMetrics:
             "Parts of pushes refused because too much waits for the ingester.",
             _INGESTER,
         )
+        self.breaker_results = metrics.counters(
+            "cortex_ingester_client_circuit_breaker_results_total",
+            "Messages to ingesters by outcome, and those kept back because the circuit breaker was open.",
+            ("ingester", "result"),
+        )
+        self.references = metrics.gauges(
+            "mimir_rw_distributor_series_references", "Series sent without labels, as far as is known.", _INGESTER
+        )
         self.unresolved = metrics.counters(
             "mimir_rw_distributor_unresolved_rows_total",
             "Series sent without labels that the ingester did not know.",
@@ -97,8 +106,12 @@ class SenderMetrics:
         "_queue_rows",
         "_seconds",
         "appends",
+        "breaker_failed",
+        "breaker_open",
+        "breaker_succeeded",
         "failures",
         "queue_full",
+        "references",
         "unresolved",
     )
 
@@ -108,7 +121,11 @@ class SenderMetrics:
         self.appends: Counter = families.appends.labels(instance_id)
         self.failures: Counter = families.append_failures.labels(instance_id)
         self.queue_full: Counter = families.queue_full.labels(instance_id)
+        self.references: Gauge = families.references.labels(instance_id)
         self.unresolved: Counter = families.unresolved.labels(instance_id)
+        self.breaker_succeeded, self.breaker_failed, self.breaker_open = (
+            families.breaker_results.labels(instance_id, result) for result in _BREAKER_RESULTS
+        )
         self._seconds: Histogram = families.append_seconds.labels(instance_id)
         self._queue_bytes: Gauge = families.queue_bytes.labels(instance_id)
         self._queue_rows: Gauge = families.queue_rows.labels(instance_id)
@@ -125,8 +142,10 @@ class SenderMetrics:
         """Take the ingester out of every family."""
         f = self._families
         for family in (f.appends, f.append_failures, f.append_seconds, f.queue_bytes, f.queue_rows, f.queue_full,
-                       f.unresolved):  # fmt: skip
+                       f.references, f.unresolved):  # fmt: skip
             family.remove(self._id)
+        for result in _BREAKER_RESULTS:
+            f.breaker_results.remove(self._id, result)
 
 
 class TenantMetrics:

@@ -112,6 +112,9 @@ class IngesterSender:
         self._tasks = tasks
         self._metrics = metrics
         self._pumping = False
+        self._lost = False
+        """The connection, since the last look."""
+        self._epoch = peer.epoch
 
     def offer(self, job: PartJob) -> None:
         refusal = self._refusal()
@@ -133,16 +136,28 @@ class IngesterSender:
 
     def stop(self) -> None:
         self._fail_waiting(Unavailable(f"nothing more is written to ingester {self._id}"))
+        self._metrics.remove()
 
     # -- messages ---------------------------------------------------------------------------------------------------
 
     def _refusal(self) -> MimirError | None:
         """Why nothing is sent now, or None."""
         if not self._peer.healthy:
+            self._lost = True
             return Unavailable(f"ingester {self._id} cannot be reached")
+        self._look_who_is_there()
         if self._breaker.refuses(self._clock.monotonic()):
+            self._metrics.breaker_open.inc()
             return Unavailable(f"ingester {self._id} has not answered of late and is left alone for a while")
         return None
+
+    def _look_who_is_there(self) -> None:
+        """A new connection, or another life of the ingester, has shown that it works better than any probe would: what
+        its last life or connection did wrong counts no more."""
+        epoch = self._peer.epoch
+        if self._lost or epoch != self._epoch:
+            self._lost, self._epoch = False, epoch
+            self._breaker.succeeded()
 
     def _pump_soon(self) -> None:
         """Form messages once the callbacks that are ready now have run, so that what arrives together goes together."""
@@ -200,6 +215,8 @@ class IngesterSender:
             self._end([job], result)
         if again:
             await self._send_again(again, epoch)
+        if self._references is not None and any(len(labelled) for _, labelled in encoded):
+            self._metrics.references.set(len(self._references))
 
     async def _send_again(self, again: list[_Unresolved], epoch: str) -> None:
         """Rows that the ingester does not know, now with labels."""
@@ -238,11 +255,13 @@ class IngesterSender:
             results = await self._peer.push_encoded(parts, timeout_s=self._timeout_s)
         except Unavailable:
             self._metrics.failures.inc()
+            self._metrics.breaker_failed.inc()
             self._breaker.failed(self._clock.monotonic(), self._rng.random())
             raise
         finally:
             self._metrics.answered(len(parts), self._clock.monotonic() - started_s)
         self._breaker.succeeded()
+        self._metrics.breaker_succeeded.inc()
         return results
 
     def _known(self, job: PartJob, epoch: str) -> SentSeries | None:

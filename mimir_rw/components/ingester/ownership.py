@@ -79,10 +79,10 @@ class Ownership:
         try:
             while True:
                 self._changed.clear()
-                for number, (name, tenant) in enumerate(list(self._tenants.items())):
-                    await self.follow(name, tenant)
-                    if number % _TENANTS_A_TURN == 0:
-                        await asyncio.sleep(0)
+                tenants = list(self._tenants.items())
+                for start in range(0, len(tenants), _TENANTS_A_TURN):
+                    turn = tenants[start : start + _TENANTS_A_TURN]
+                    await asyncio.gather(*(self.follow(name, tenant) for name, tenant in turn))
                 try:
                     async with asyncio.timeout(self._interval_s):
                         await self._changed.wait()

@@ -120,6 +120,9 @@ class PushPath:
 
     def _leave(self, begun: Sequence[_Begun]) -> None:
         """Give back the places of parts that are done, or whose caller has left."""
+        for each in begun:
+            if each.future is not None:
+                each.future.cancel()  # of those that nobody waits for any more; they are stored all the same
         self._metrics.inflight.dec(len(begun))
         self._metrics.inflight_bytes.dec(sum(each.part.batch.byte_size for each in begun))
 

@@ -256,6 +256,26 @@ async def test_failures_open_the_breaker_and_a_probe_closes_it() -> None:
         await b.store(("a", 7))
 
 
+@pytest.mark.parametrize("back", ["connected anew", "in another life"])
+async def test_an_ingester_that_is_back_is_not_left_alone(back: str) -> None:
+    async with bed(breaker=CircuitBreaker(failures_max=1, cooldown_s=1000)) as b:
+
+        def fault() -> None:
+            raise Unavailable("connection lost")
+
+        b.peer.fault = fault
+        assert "connection lost" in error(await b.offer(samples(("a", 1))))
+        b.peer.fault = lambda: None
+        assert "left alone" in error(await b.offer(samples(("a", 2))))
+        if back == "in another life":
+            b.ingester.restart()
+        else:
+            b.peer.healthy = False
+            assert "cannot be reached" in error(await b.offer(samples(("a", 3))))
+            b.peer.healthy = True
+        await b.store(("a", 4))
+
+
 async def test_what_waits_too_long_is_not_sent() -> None:
     async with bed() as b:
         b.peer.gate.clear()
