@@ -19,6 +19,7 @@
 //! Bounds: every count is checked against the bytes that are left before anything is allocated; what is allocated is at
 //! most eight times the input.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::proto::Malformed;
@@ -48,42 +49,44 @@ pub fn encode(
     labelled: Option<&[u32]>,
     metadata: bool,
 ) -> Vec<u8> {
-    let mut with_labels = vec![labelled.is_none(); batch.rows()];
-    for &row in labelled.unwrap_or_default() {
-        with_labels[row as usize] = true;
-    }
-    let is_labelled = |row: u32| with_labels[row as usize] && !batch.is_reference(row as usize);
-    let labelled_rows = || rows.iter().copied().filter(|&row| is_labelled(row));
-    let labelled_count = labelled_rows().count();
-    let samples = rows
-        .iter()
-        .map(|&row| batch.samples(row as usize).len())
-        .sum::<usize>();
+    let (with_labels, labelled_count) = labelled_rows(batch, rows, labelled);
+    let columns = Columns::of(batch, rows);
     let metadata = if metadata { &batch.metadata[..] } else { &[] };
 
-    let label_bytes: usize = labelled_rows()
-        .map(|row| batch.label_range[row as usize].1 as usize + 5)
-        .sum();
-    let mut out =
-        Vec::with_capacity(64 + rows.len() * HASH_BYTES + samples * VALUE_BYTES + label_bytes);
+    let label_bytes = |&row: &u32| batch.label_range[row as usize].1 as usize + 5;
+    let label_bytes: usize = match labelled_count {
+        0 => 0,
+        _ => rows.iter().map(label_bytes).sum(),
+    };
+    let fixed_bytes = rows.len() * HASH_BYTES + columns.ts.len() * VALUE_BYTES;
+    let mut out = Vec::with_capacity(64 + fixed_bytes + label_bytes);
     out.push(VERSION);
     out.extend_from_slice(&batch.key_tag.to_le_bytes());
-    for count in [rows.len(), samples, labelled_count, metadata.len()] {
-        put_uvarint(&mut out, count as u64);
-    }
-    if labelled_count > 0 && labelled_count < rows.len() {
+    let counts = [rows.len(), columns.ts.len(), labelled_count, metadata.len()];
+    counts
+        .iter()
+        .for_each(|&count| put_uvarint(&mut out, count as u64));
+
+    let is_labelled = |row: u32| labelled_count > 0 && with_labels[row as usize];
+    if labelled_count == 0 {
+        for &row in rows {
+            out.extend_from_slice(&batch.hash[row as usize].to_le_bytes());
+        }
+    } else if labelled_count < rows.len() {
+        let bit = |(i, &row): (usize, &u32)| u8::from(is_labelled(row)) << i;
         let byte = |rows: &[u32]| {
-            (0..)
-                .zip(rows)
-                .fold(0, |byte, (i, &row)| byte | u8::from(is_labelled(row)) << i)
+            rows.iter()
+                .enumerate()
+                .map(bit)
+                .fold(0, |byte, bit| byte | bit)
         };
         out.extend(rows.chunks(8).map(byte));
+        for &row in rows.iter().filter(|&&row| !is_labelled(row)) {
+            out.extend_from_slice(&batch.hash[row as usize].to_le_bytes());
+        }
     }
-    for &row in rows.iter().filter(|&&row| !is_labelled(row)) {
-        out.extend_from_slice(&batch.hash[row as usize].to_le_bytes());
-    }
-    put_samples(&mut out, batch, rows, samples);
-    for row in labelled_rows() {
+    columns.put(batch, rows, &mut out);
+    for &row in rows.iter().filter(|&&row| is_labelled(row)) {
         put_uvstr(&mut out, batch.labels(row as usize));
     }
     for entry in metadata {
@@ -95,45 +98,77 @@ pub fn encode(
     out
 }
 
-fn put_samples(out: &mut Vec<u8>, batch: &WriteBatch, rows: &[u32], samples: usize) {
-    let one_each = samples == rows.len()
-        && rows
-            .iter()
-            .all(|&row| batch.samples(row as usize).len() == 1);
-    out.push(u8::from(one_each));
-    if !one_each {
-        for &row in rows {
-            put_uvarint(out, batch.samples(row as usize).len() as u64);
+/// Whether each row of the batch is sent with labels (empty: none is), and of how many of `rows` that is true.
+fn labelled_rows(batch: &WriteBatch, rows: &[u32], labelled: Option<&[u32]>) -> (Vec<bool>, usize) {
+    let has_labels = |row: usize| !batch.is_reference(row);
+    let with_labels: Vec<bool> = match labelled {
+        None => (0..batch.rows()).map(has_labels).collect(),
+        Some([]) => return (Vec::new(), 0),
+        Some(labelled) => {
+            let mut with_labels = vec![false; batch.rows()];
+            for &row in labelled {
+                with_labels[row as usize] = has_labels(row as usize);
+            }
+            with_labels
         }
-    }
-    let (mut before, mut time, mut run) = (0i64, 0i64, 0u64);
-    for t in rows
+    };
+    let count = rows
         .iter()
-        .flat_map(|&row| &batch.ts[batch.samples(row as usize)])
-    {
-        if run > 0 && *t == time {
-            run += 1;
-            continue;
+        .filter(|&&row| with_labels[row as usize])
+        .count();
+    (with_labels, count)
+}
+
+/// Samples of chosen rows; those of rows in a row are not copied.
+struct Columns<'a> {
+    ts: Cow<'a, [i64]>,
+    values: Cow<'a, [f64]>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(batch: &'a WriteBatch, rows: &[u32]) -> Self {
+        let consecutive = rows.windows(2).all(|two| two[0].wrapping_add(1) == two[1]);
+        if consecutive && let [first, .., last] | [first @ last] = rows {
+            let (start, end) = (
+                batch.samples(*first as usize).start,
+                batch.samples(*last as usize).end,
+            );
+            return Columns {
+                ts: Cow::Borrowed(&batch.ts[start..end]),
+                values: Cow::Borrowed(&batch.values[start..end]),
+            };
         }
-        if run > 0 {
-            put_run(out, &mut before, time, run);
+        let samples = || rows.iter().map(|&row| batch.samples(row as usize));
+        Columns {
+            ts: samples()
+                .flat_map(|samples| &batch.ts[samples])
+                .copied()
+                .collect(),
+            values: samples()
+                .flat_map(|samples| &batch.values[samples])
+                .copied()
+                .collect(),
         }
-        (time, run) = (*t, 1);
     }
-    if run > 0 {
-        put_run(out, &mut before, time, run);
-    }
-    for &row in rows {
-        for value in &batch.values[batch.samples(row as usize)] {
+
+    fn put(&self, batch: &WriteBatch, rows: &[u32], out: &mut Vec<u8>) {
+        let count = |row: u32| batch.samples(row as usize).len();
+        let one_each = self.ts.len() == rows.len() && rows.iter().all(|&row| count(row) == 1);
+        out.push(u8::from(one_each));
+        if !one_each {
+            rows.iter()
+                .for_each(|&row| put_uvarint(out, count(row) as u64));
+        }
+        let mut before = 0i64;
+        for run in self.ts.chunk_by(|a, b| a == b) {
+            put_varint(out, run[0].wrapping_sub(before));
+            put_uvarint(out, run.len() as u64);
+            before = run[0];
+        }
+        for value in self.values.iter() {
             out.extend_from_slice(&value.to_le_bytes());
         }
     }
-}
-
-fn put_run(out: &mut Vec<u8>, before: &mut i64, time: i64, run: u64) {
-    put_varint(out, time.wrapping_sub(*before));
-    put_uvarint(out, run);
-    *before = time;
 }
 
 /// Decode a batch of `tenant`. Rows with labels get their hash by `hasher` and their token here; references that were
