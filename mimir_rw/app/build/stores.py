@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from mimir_rw.app.build.base import Base
 from mimir_rw.app.build.gossip import client_tls_settings
@@ -11,12 +11,14 @@ from mimir_rw.config.runtime_config import RuntimeSettings
 from mimir_rw.kit.logging import get_logger
 from mimir_rw.kit.service import Service
 from mimir_rw.kit.tls import client_context
-from mimir_rw.kv.consul import ConsulStore
 from mimir_rw.kv.contract import KV, Codec
-from mimir_rw.kv.etcd import EtcdStore
 from mimir_rw.kv.memberlist.service import MemberlistService
 from mimir_rw.kv.memory import MemoryStore
 from mimir_rw.kv.multi import MultiKV, MultiMetrics, MultiRoles, Roles
+
+if TYPE_CHECKING:
+    from mimir_rw.kv.consul import ConsulStore
+    from mimir_rw.kv.etcd import EtcdStore
 
 V = TypeVar("V")
 
@@ -68,6 +70,8 @@ class KvStores(Service):
         )
 
     def _etcd_store(self, config: EtcdConfig) -> EtcdStore:
+        from mimir_rw.kv.etcd import EtcdStore  # here: its HTTP client is a fifth of a start's time
+
         if config not in self._etcd:
             tls = client_context(client_tls_settings(config), flags="etcd.tls") if config.tls_enabled else None
             self._etcd[config] = EtcdStore(
@@ -83,6 +87,8 @@ class KvStores(Service):
         return self._etcd[config]
 
     def _consul_store(self, config: ConsulConfig) -> ConsulStore:
+        from mimir_rw.kv.consul import ConsulStore
+
         if config not in self._consul:
             self._consul[config] = ConsulStore(
                 host=config.host,
