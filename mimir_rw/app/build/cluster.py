@@ -42,6 +42,9 @@ _JOIN_WAIT_S = 0.5
 hasty, the older key of the others wins."""
 _ANNOUNCE_S = 3.0
 """Longest wait until others have been told of this process before it is ready."""
+_RECONNECT_MAX_S = 0.25
+"""Between two tries to reach a process: less than what lies between its listening and its being ready, so that it has
+been reached by then, and the next one may be restarted."""
 _EPOCH_BYTES = 8
 
 
@@ -100,7 +103,7 @@ class Cluster:
         )
         self.pool = RpcPools(
             identity=identity,
-            settings=PeerSettings(connection=connection),
+            settings=PeerSettings(connection=connection, backoff_max_s=_RECONNECT_MAX_S),
             rng=base.rng,
             metrics=metrics,
             tls=_client_tls(config.ingester_client.grpc_client_config),
