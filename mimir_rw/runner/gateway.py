@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mimir_rw.api.routes import ROUTES, SERVER, Prefixes, Route
+from mimir_rw.api.routes import EVERYWHERE, ROUTES, Prefixes, Route
 from mimir_rw.app.modules import targets
 
 GROUPS = ("read", "write", "backend")
@@ -79,7 +79,7 @@ def locations(prefixes: Prefixes, routes: Sequence[Route] = ROUTES) -> Iterator[
 
 def group_of(component: str) -> str | None:
     """The group whose processes serve a component; what every process serves is asked of `read`."""
-    if component == SERVER:
+    if component in EVERYWHERE:
         return "read"
     return next((group for group in GROUPS if component in targets()[group].components), None)
 
