@@ -14,6 +14,9 @@ from mimir_rw.kv.contract import Codec, CodecError
 from mimir_rw.kv.memberlist.messages import WireError
 from mimir_rw.kv.memberlist.pairs import Pair, decode_pair, encode_pair, join_pairs, split_pairs
 
+_SEEN_MAX = 256
+_SEEN_BYTES_MAX = 8 << 10
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -67,6 +70,8 @@ class Store:
         self._value_bytes_max = value_bytes_max
         self._keys: dict[str, Stored] = {}
         self._encoded: dict[str, tuple[int, bytes]] = {}
+        self._seen: dict[bytes, None] = {}
+        """The last pairs that were merged: gossip brings each of them several times."""
         self.counts = StoreCounts()
 
     # Reading.
@@ -133,6 +138,8 @@ class Store:
 
     def receive(self, data: bytes, now_ms: int) -> Broadcast | None:
         """Merge a pair from another node; what of it is news, to be passed on. Never raises."""
+        if data in self._seen:
+            return None
         try:
             pair = decode_pair(data)
             codec = self.codecs.get(pair.codec_id)
@@ -149,10 +156,15 @@ class Store:
         except (WireError, CodecError):
             self.counts.invalid += 1
             return None
-        return self._merge(
+        news = self._merge(
             pair.key, pair.codec_id, value, local_cas=False, deleted=pair.deleted, update_time_ms=pair.update_time_ms,
             now_ms=now_ms,
         )  # fmt: skip
+        if len(data) <= _SEEN_BYTES_MAX:
+            self._seen[data] = None
+            if len(self._seen) > _SEEN_MAX:
+                del self._seen[next(iter(self._seen))]
+        return news
 
     def receive_state(self, data: bytes, now_ms: int) -> list[Broadcast]:
         """Merge what a push/pull brought. Never raises."""

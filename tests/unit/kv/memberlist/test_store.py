@@ -54,6 +54,16 @@ def test_what_arrives_is_passed_on_as_far_as_it_is_news() -> None:
     assert store.visible("k")[1] == 2
 
 
+def test_what_was_merged_is_not_decoded_again(monkeypatch) -> None:
+    store, decoded = make(), []
+    decode = type(ENTRIES).decode
+    monkeypatch.setattr(type(ENTRIES), "decode", lambda self, data: decoded.append(data) or decode(self, data))
+    pairs = [encode_pair(Pair("k", ENTRIES.encode(Entries({"a": Entry(n)})), ENTRIES.id)) for n in (1, 2)]
+    news = [store.receive(pair, NOW_MS) for pair in pairs for _ in range(3)]
+    assert [n is not None for n in news] == [True, False, False, True, False, False]
+    assert len(decoded) == 2
+
+
 def test_another_version_is_a_conflict() -> None:
     store = make()
     write(store, "k", put("a", 1))
