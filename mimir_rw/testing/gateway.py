@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Any
 
 import msgspec
 
 from mimir_rw.api.errors import text_status
+from mimir_rw.api.traffic import TrafficGate
 from mimir_rw.kit.service import Service
 from mimir_rw.model.errors import MimirError
 from mimir_rw.testing.loop import SimLoop
@@ -34,42 +34,44 @@ Handler = Callable[..., Awaitable[Any]]
 
 
 class Door(Service):
-    """In a process: answers what the gateway asks. Last to start and first to stop."""
+    """In a process: answers what the gateway asks. It stands for the HTTP server, and like that one it takes requests
+    before the gate is open and turns them away."""
 
-    def __init__(self, handlers: dict[str, Handler]) -> None:
-        super().__init__("door")
+    gate: TrafficGate
+
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        """`gate` is to be set before it starts; handlers may be filled until that opens."""
+        super().__init__("server")
         self._handlers = handlers
-        self._running = 0
         self._server: asyncio.AbstractServer | None = None
 
     async def start_up(self) -> None:
         self._server = await asyncio.start_server(self._serve, "0.0.0.0", HTTP_PORT)
 
     async def shut_down(self) -> None:
-        """Take no more, and let what runs end."""
         if self._server is not None:
             self._server.close()
-        for _ in range(300):
-            if not self._running:
-                return
-            await asyncio.sleep(0.1)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._running += 1
         try:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                 name, arguments = await _receive(reader)
                 _send(writer, await self._answer(name, arguments))
                 await writer.drain()
         finally:
-            self._running -= 1
             writer.close()
 
     async def _answer(self, name: str, arguments: Sequence[Any]) -> tuple[int, Any]:
+        gate = self.gate
+        if not gate.open:
+            return 503, gate.refusal()
+        gate.inflight += 1
         try:
             return 200, await self._handlers[name](*arguments)
         except MimirError as error:
             return text_status(error), f"{type(error).__name__}: {error}"
+        finally:
+            gate.left()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +86,11 @@ class Reply:
 class Gateway:
     """A process of its own that passes requests on."""
 
-    def __init__(self, *, process: SimProcess, rng: Random, read_s: float) -> None:
+    def __init__(self, *, process: SimProcess, read_s: float) -> None:
         """read_s: how long an upstream may take to answer."""
         self.process = process
         self._loop: SimLoop = process.loop
-        self._rng = rng
+        self._turn = 0
         self._read_s = read_s
         self._failed_at: dict[str, float] = {}
 
@@ -111,9 +113,11 @@ class Gateway:
     def _order(self, upstreams: Sequence[str]) -> list[str]:
         """A turn of the wheel, those that failed lately last."""
         now_s = self._loop.time()
-        shuffled = list(upstreams)
-        self._rng.shuffle(shuffled)
-        return sorted(shuffled, key=lambda host: now_s - self._failed_at.get(host, -FAIL_S) < FAIL_S)
+        turn = self._turn % len(upstreams)
+        self._turn += 1
+        return sorted(
+            [*upstreams[turn:], *upstreams[:turn]], key=lambda host: now_s - self._failed_at.get(host, -FAIL_S) < FAIL_S
+        )
 
     async def _attempt(self, host: str, name: str, arguments: Sequence[Any]) -> Reply:
         writer = None

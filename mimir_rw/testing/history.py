@@ -76,8 +76,16 @@ class History:
         """What is wrong with an answer of raw samples. answer: points by series; asked: series that were asked for."""
         found = [f"series {series} was not asked for" for series in sorted(answer) if series not in asked]
         for series in asked:
-            found += self._wrong_points(series, answer.get(series, ()), window)
+            points = answer.get(series, ())
+            found += self._wrong_points(series, points, window)
+            missing = self.must_have(series, window) - {decode_value(value)[1] for _, value in points}
+            if missing:
+                found.append(f"series {series} lacks acknowledged samples {_spans(sorted(missing))}")
         return found
+
+    def inventions(self, answer: Mapping[int, Points], window: Window) -> list[str]:
+        """What is wrong with samples of one place, which need not have all."""
+        return [text for series in sorted(answer) for text in self._wrong_points(series, answer[series], window)]
 
     def count_complaint(self, count: float, window: Window, asked: Sequence[int]) -> str | None:
         """What is wrong with a number of samples in the window, all of `asked` together."""
@@ -113,9 +121,6 @@ class History:
             elif sequence in seen:
                 found.append(f"series {series} sample {sequence} is there twice")
             seen.add(sequence)
-        missing = sorted(self.must_have(series, window) - seen)
-        if missing:
-            found.append(f"series {series} lacks acknowledged samples {_spans(missing)}")
         return found
 
     def _wrong_point(self, series: int, time_ms: int, whose: int, sequence: int, window: Window) -> str | None:

@@ -13,8 +13,8 @@ import gc
 import heapq
 import socket
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Generator, Iterable
-from contextvars import Context
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from mimir_rw.testing.process import PROCESS, SimProcess, current_process
@@ -52,6 +52,30 @@ def _make_task(
     return task
 
 
+class _SimHandle(asyncio.TimerHandle):
+    """A callback. Made for each of them, and so without the checks and the debugging aids of its base."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: Sequence[Any],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
+    ) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback: Any = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+        self._when = when
+        self._scheduled = False
+
+
 class SimLoop(asyncio.BaseEventLoop):
     """Made, used and closed by one `Simulation`."""
 
@@ -71,6 +95,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self._instant_steps = 0
         self._collect_at = start_s + COLLECT_PERIOD_S
         self._graveyard: list[_SimTask] = []
+        self._ended = False
+        """What tasks that are thrown away still want to have called is not."""
         self.set_task_factory(_make_task)
         self.set_exception_handler(_complain)
 
@@ -82,9 +108,9 @@ class SimLoop(asyncio.BaseEventLoop):
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        self._refuse_closed()
-        handle = asyncio.Handle(callback, args, self, context)
-        self._queue.append(handle)
+        handle = _SimHandle(0.0, callback, args, self, context)
+        if not self._ended:
+            self._queue.append(handle)
         return handle
 
     def call_soon_threadsafe(
@@ -100,15 +126,11 @@ class SimLoop(asyncio.BaseEventLoop):
     def call_at(
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        self._refuse_closed()
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
-        self._timer_number += 1
-        heapq.heappush(self._timers, (when, self._timer_number, handle))
+        handle = _SimHandle(when, callback, args, self, context)
+        if not self._ended:
+            self._timer_number += 1
+            heapq.heappush(self._timers, (when, self._timer_number, handle))
         return handle
-
-    def _refuse_closed(self) -> None:
-        if self.is_closed():
-            raise RuntimeError("the simulation has ended")
 
     def resume(self, handles: Iterable[asyncio.Handle]) -> None:
         """Run callbacks that waited, in their order."""
@@ -163,6 +185,7 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def close(self) -> None:
         """End the run. What is left of tasks is thrown away; what their `finally` blocks want is refused."""
+        self._ended = True
         left = [task for task in asyncio.all_tasks(self) if isinstance(task, _SimTask)]
         self._queue.clear()
         self._timers.clear()

@@ -30,12 +30,15 @@ class Nemesis:
         rng: Random,
         groups: Mapping[str, Sequence[AnyNode]],
         whole: Callable[[], Awaitable[None]],
+        crashed: Callable[[AnyNode, Random], None] = lambda node, rng: None,
     ) -> None:
-        """whole: returns once the cluster has recovered; it complains if that takes too long."""
+        """whole: returns once the cluster has recovered; it complains if that takes too long. crashed: what else a
+        killed process leaves behind."""
         self._network = network
         self._rng = rng
         self._groups = groups
         self._whole = whole
+        self._crashed = crashed
         self._everywhere = [node.host for nodes in groups.values() for node in nodes]
         self._disturb: Mapping[str, Callable[[Sequence[AnyNode]], Awaitable[None]]] = {
             "kill": self._kill,
@@ -80,7 +83,9 @@ class Nemesis:
 
     async def _kill(self, nodes: Sequence[AnyNode]) -> None:
         for node in nodes:
-            node.kill()
+            if node.process is not None:
+                node.kill()
+                self._crashed(node, self._rng)
         if self._rng.random() < 0.5:
             await asyncio.sleep(self._rng.uniform(0.0, 5.0))
             self._start(nodes)

@@ -18,7 +18,7 @@ METRIC = "sim_requests_total"
 
 @dataclass(frozen=True, slots=True)
 class SamplePlan:
-    """One tenant's series: `initial` of them from the start, then a new one every `growth` ticks.
+    """One tenant's series: `initial` of them from the start, then `births` new ones every `growth` ticks.
 
     start_ms: time of the first tick; at each tick, every interval_ms, each series has a sample, all of them a
     millisecond apart. growth 0: no new ones."""
@@ -28,14 +28,15 @@ class SamplePlan:
     interval_ms: int
     initial: int = 1
     growth: int = 0
+    births: int = 1
 
     def born(self, series: int) -> int:
         """The tick of the first sample."""
-        return max(0, series + 1 - self.initial) * self.growth
+        return max(0, -(-(series + 1 - self.initial) // self.births)) * self.growth
 
     def series_at(self, tick: int) -> int:
         """How many series there are; they are numbered from 0."""
-        return self.initial + (tick // self.growth if self.growth else 0)
+        return self.initial + (tick // self.growth * self.births if self.growth else 0)
 
     def time_ms(self, series: int, sequence: int) -> int:
         return self.start_ms + (self.born(series) + sequence) * self.interval_ms + series

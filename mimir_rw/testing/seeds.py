@@ -28,9 +28,12 @@ Scenario = Callable[[Simulation, Path], Awaitable[list[str]]]
 
 SCENARIOS = {
     "rpc": "mimir_rw.testing.rpc_scenario:run",
+    "cluster": "mimir_rw.testing.cluster_scenario:run",
     "gossip": "mimir_rw.testing.gossip_scenario:run",
+    "growth": "mimir_rw.testing.growth_scenario:run",
+    "rings": "mimir_rw.testing.ring_scenario:run",
 }
-DEFAULT = "gossip"
+DEFAULT = "cluster"
 _BAR = 40
 _SHOWN_MAX = 20
 _SEEDS_PER_WORKER = 25

@@ -39,6 +39,8 @@ class Simulation:
 
     def __enter__(self) -> Simulation:
         gc.disable()  # the loop says when
+        gc.collect()
+        gc.freeze()  # what is there now is not looked at again and again
         return self
 
     def __exit__(
@@ -61,5 +63,6 @@ class Simulation:
         """Throw away what is left. Nothing of the simulated processes runs in order after this."""
         self.loop.close()
         asyncio.set_event_loop(None)
+        gc.unfreeze()
         if self._collects:
             gc.enable()

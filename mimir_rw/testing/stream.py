@@ -174,6 +174,8 @@ class SimTransport(asyncio.Transport):
 
     def _send_fin(self) -> None:
         self._fin_sent = True
+        if self.peer._closing and not self._flight:
+            return  # whoever closed its end does not look at the end of ours
         self._segment().fin = True
 
     def _await_arrival(self) -> None:

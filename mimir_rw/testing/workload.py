@@ -1,14 +1,14 @@
 """Clients of a simulated cluster: writers that push known samples, readers that hold every answer against the history.
 
-A write that fails at the gateway is a complaint, and is sent again until it is taken, as Prometheus does; so is a query
-that fails, or whose answer cannot be true.
+A write that fails at the gateway is a complaint, and is sent again as Prometheus does it; so is a query that fails, or
+whose answer cannot be true.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -19,6 +19,7 @@ from mimir_rw.testing.loop import SimLoop
 from mimir_rw.testing.samples import METRIC
 
 RETRY_S = 1.0
+RETRIES_MAX = 30
 WINDOW_MS_MAX = 240_000
 COUNTED_MS = 60_000
 
@@ -31,7 +32,7 @@ class Workload:
         rng: Random,
         gateway: Gateway,
         history: History,
-        writers: Sequence[str],
+        writers: Callable[[], Sequence[str]],
         readers: Sequence[str],
     ) -> None:
         """writers, readers: hosts that take writes and queries."""
@@ -43,7 +44,7 @@ class Workload:
         self._gateway = gateway
         self._history = history
         self._plan = history.plan
-        self._writers = list(writers)
+        self._writers = writers
         self._readers = list(readers)
 
     # -- writes -----------------------------------------------------------------------------------------------------
@@ -68,13 +69,24 @@ class Workload:
             for sequence in sequences:
                 self._history.sent(series, sequence, self._loop.time())
         body = plan.body(rows)
-        while (reply := await self._gateway.ask(self._writers, "push", plan.tenant, body)).status != 200:
-            self._complain("write", reply)
-            await asyncio.sleep(RETRY_S)
+        if not await self._taken(body):
+            return
         self.writes += 1
         for series, sequences in rows:
             for sequence in sequences:
                 self._history.acknowledged(series, sequence, self._loop.time())
+
+    async def _taken(self, body: bytes) -> bool:
+        """Send until it is taken; False when it is refused for its own fault, or nobody would take it."""
+        for _ in range(RETRIES_MAX):
+            reply = await self._gateway.ask(self._writers(), "push", self._plan.tenant, body)
+            if reply.status == 200:
+                return True
+            self._complain("write", reply)
+            if 400 <= reply.status < 500 and reply.status != 429:
+                return False
+            await asyncio.sleep(RETRY_S)
+        return False
 
     # -- reads ------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mimir_rw.api.traffic import TrafficGate
 from mimir_rw.kit.service import ServiceSet
 from mimir_rw.model.errors import BadRequest, Internal, Unavailable
 from mimir_rw.testing.gateway import Door, Gateway
@@ -18,9 +19,7 @@ class Site:
         self.calls = []
         self.act = {}
         self.nodes = {name: self._node(name) for name in ("a", "b")}
-        self.gateway = Gateway(
-            process=sim.network.spawn(sim.network.add_host("gateway")), rng=sim.rng("gateway"), read_s=5
-        )
+        self.gateway = Gateway(process=sim.network.spawn(sim.network.add_host("gateway")), read_s=5)
 
     def _node(self, name):
         def build(process):
@@ -33,7 +32,10 @@ class Site:
                     await asyncio.sleep(act)
                 return f"{text} from {name}"
 
-            return SimpleNamespace(services=ServiceSet([Door({"echo": handler})], {}))
+            gate = TrafficGate(delay_s=0, graceful_s=30)
+            door = Door({"echo": handler})
+            door.gate = gate
+            return SimpleNamespace(services=ServiceSet([door, gate], {"api": ["server"]}))
 
         return Node(
             network=self.sim.network,
