@@ -18,6 +18,7 @@ from mimir_rw.cli.cluster_status import Process, cluster_processes, document
 _TIMEOUT_SECONDS = 10
 _MEMBER_TIMEOUT_SECONDS = 2
 _ASKED_AT_ONCE = 8
+_PIPED_WIDTH = 200
 _ANSWER_BYTES_MAX = 16 << 20
 
 
@@ -97,7 +98,12 @@ def _show_services(states: dict[str, str]) -> None:
     table = Table("service", "status", box=None)
     for name, state in states.items():
         table.add_row(name, state)
-    Console().print(table)
+    _console().print(table)
+
+
+def _console() -> Console:
+    """As wide as the terminal; what is piped elsewhere is not broken into lines."""
+    return Console() if sys.stdout.isatty() else Console(width=_PIPED_WIDTH)
 
 
 def _show_processes(processes: list[Process]) -> None:
@@ -105,7 +111,9 @@ def _show_processes(processes: list[Process]) -> None:
         return
     print()
     table = Table("target", "process", "zone", "readiness", "rings", "pages", box=None)
+    for column in table.columns:
+        column.overflow = "fold"
     for process in processes:
         rings = "\n".join(f"{ring} {state}" for ring, state in process.rings.items())
         table.add_row(process.target, process.id, process.zone, process.readiness, rings, process.url)
-    Console().print(table)
+    _console().print(table)
