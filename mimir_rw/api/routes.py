@@ -71,6 +71,8 @@ FRONTEND = "query-frontend"
 EVERYWHERE = (SERVER, CLUSTER, GOSSIP)
 _GET = ("GET", "HEAD")
 _GET_POST = ("GET", "HEAD", "POST")
+_SWITCH = ("GET", "HEAD", "POST", "DELETE")
+_PUT_SWITCH = ("GET", "HEAD", "PUT", "DELETE")
 _QUERY = ErrorStyle.QUERY
 
 ROUTES: tuple[Route, ...] = (
@@ -86,6 +88,8 @@ ROUTES: tuple[Route, ...] = (
     Route("/distributor/all_user_stats", _GET, "distributor", PushApi.all_user_stats, title="Usage of each tenant"),
     Route("/ingester/tenants", _GET, "ingester", IngesterPages.tenants, title="Tenants with data in memory"),
     Route("/ingester/tsdb/{tenant}", _GET, "ingester", IngesterPages.tsdb),
+    Route("/ingester/prepare-instance-ring-downscale", _SWITCH, "ingester", IngesterPages.prepare_downscale),
+    Route("/ingester/unregister-on-shutdown", _PUT_SWITCH, "ingester", IngesterPages.unregister_on_shutdown),
     Route("/", _GET, SERVER, AdminApi.index),
     Route("/static/admin.css", _GET, SERVER, AdminApi.stylesheet),
     Route("/ready", _GET, SERVER, AdminApi.ready, title="Readiness"),

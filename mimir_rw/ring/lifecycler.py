@@ -46,16 +46,19 @@ class Lifecycler(Service):
         settings: LifecyclerSettings,
         tokens: TokenGenerator,
         flush: Callable[[], Awaitable[None]],
+        told: Callable[[], Awaitable[None]],
         clock: Clock,
         offload: Offload,
         metrics: MembershipMetrics,
     ) -> None:
+        """told: returns once the others have probably heard what was last written to the ring; bounded in time."""
         super().__init__(f"{ring.ring_name}-lifecycler")
         self._ring = ring
         self._me = me
         self._settings = settings
         self._generator = tokens
         self._flush = flush
+        self._told = told
         self._clock = clock
         self._shutdown = metrics.shutdown
         self._entry = RingEntry(
@@ -107,6 +110,15 @@ class Lifecycler(Service):
             raise ValueError(f"no change from {self.own.state.name} to {state.name}")
         await self._entry.apply(membership.change_state(state))
 
+    @property
+    def unregisters_by_default(self) -> bool:
+        return self._settings.unregister_on_shutdown
+
+    @property
+    def read_only_since_s(self) -> int:
+        """Unix time; 0: it takes writes."""
+        return self.own.read_only_updated_s if self.own.read_only else 0
+
     async def set_read_only(self, read_only: bool) -> None:
         """Raises Unavailable."""
         await self._entry.apply(membership.set_read_only(read_only))
@@ -148,6 +160,10 @@ class Lifecycler(Service):
             self._shutdown.labels("flush", status, self._ring.ring_name).observe(took)
 
     async def _join(self) -> None:
+        """From PENDING on. Whoever reads must know of this instance before whoever writes does: else samples go to
+        instances of several zones that no query asks yet."""
+        if len(self._ring.view().desc.without([self._me.id])):
+            await self._told()
         await asyncio.sleep(self._settings.join_after_s)
         await self._wait_turn()
         observed = self._settings.observe_s > 0

@@ -83,6 +83,7 @@ class Layout:
             f"-memberlist.advertise-addr={node.host}",
             *(f"-memberlist.join={seed}" for seed in seeds),
             "-ingester.ring.zone-awareness-enabled",
+            "-ingester.ring.unregister-on-shutdown=false",
             f"-blocks-storage.tsdb.dir={self.data / node.name / 'tsdb'}",
             f"-server.pid-file={self.data / node.name / 'pid'}",
         ]

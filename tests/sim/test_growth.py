@@ -102,6 +102,7 @@ class Node:
             settings=LifecyclerSettings(),
             tokens=RandomTokens(rng=self._rng),
             flush=_nothing,
+            told=_nothing,
             clock=world.sim.clock,
             offload=InlineOffload(),
             metrics=membership,

@@ -208,6 +208,7 @@ class Cluster:
             ),
             tokens=_ingester_tokens(base, me),
             flush=_keep_in_the_log,
+            told=self._told,
             clock=base.clock,
             offload=base.offload,
             metrics=self._membership_metrics,

@@ -52,7 +52,9 @@ class Write:
         )
         cluster.series_key.on_new_key(lambda key: ingester.rekey(key.key))
         register_ingester(cluster.router, ingester, offload=base.offload, key=self._series_key)
-        base.apis["ingester"] = IngesterPages(ingester=ingester, root=base.prefixes.root)
+        base.apis["ingester"] = IngesterPages(
+            ingester=ingester, place=lambda: cluster.ingester_lifecycler, root=base.prefixes.root
+        )
         return ingester
 
     def distributor(self) -> Service:

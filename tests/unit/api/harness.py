@@ -116,6 +116,15 @@ class FakeHeads:
         return [("<hurt>", "segment & so on")]
 
 
+class FakePlace:
+    unregister_on_shutdown = False
+    unregisters_by_default = False
+    read_only_since_s = 0
+
+    async def set_read_only(self, read_only):
+        self.read_only_since_s = 1_700_000_000 if read_only else 0
+
+
 def parse_selector(text):
     if text == "{}":
         return ()
@@ -224,7 +233,7 @@ def build_site(
         traffic=traffic,
         log=get_logger(),
     )
-    distributor = FakeDistributor()
+    distributor, place = FakeDistributor(), FakePlace()
     queries = FakeQueries()
     prefixes = prefixes or Prefixes()
     root = prefixes.root
@@ -254,7 +263,7 @@ def build_site(
             clock=clock,
             offload=offload,
         ),
-        "ingester": IngesterPages(ingester=FakeHeads(), root=root),
+        "ingester": IngesterPages(ingester=FakeHeads(), place=lambda: place, root=root),
     }
     components |= {name: pages for name, pages in (("cluster", cluster), ("gossip", gossip)) if pages is not None}
     application = Application(components=components, prefixes=prefixes, form_bytes_max=form_bytes_max, around=around)

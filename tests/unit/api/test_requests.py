@@ -74,6 +74,30 @@ async def test_an_encoded_slash_stays_in_its_segment():
     assert (await site.get("/ingester/tsdb/none")).status == 404
 
 
+async def test_an_ingester_is_made_read_only_and_writable_again():
+    site, path = build_site(), "/ingester/prepare-instance-ring-downscale"
+    assert json.loads((await site.get(path)).body) == {"timestamp": 0}
+    assert json.loads((await site.request("POST", path)).body) == {"timestamp": 1_700_000_000}
+    assert json.loads((await site.get(path)).body) == {"timestamp": 1_700_000_000}
+    assert json.loads((await site.request("DELETE", path)).body) == {"timestamp": 0}
+
+
+async def test_no_page_of_another_site_makes_a_browser_do_it():
+    site, path = build_site(), "/ingester/prepare-instance-ring-downscale"
+    assert (await site.request("POST", path, headers={"Origin": "http://elsewhere"})).status == 403
+    assert json.loads((await site.get(path)).body) == {"timestamp": 0}
+
+
+async def test_an_ingester_is_told_to_leave_the_ring_when_it_stops():
+    site, path = build_site(), "/ingester/unregister-on-shutdown"
+    assert json.loads((await site.get(path)).body) == {"unregister": False}
+    assert json.loads((await site.request("PUT", path, body=b'{"unregister": true}')).body) == {"unregister": True}
+    assert json.loads((await site.request("DELETE", path)).body) == {"unregister": False}
+    for body in (b"", b"true", b'{"unregister": 1}', b'{"register": true}', b"x" * 2000):
+        assert (await site.request("PUT", path, body=body)).status in (400, 413)
+    assert json.loads((await site.get(path)).body) == {"unregister": False}
+
+
 async def test_prefixes():
     site = build_site(prefixes=Prefixes(root="/mimir", prometheus="/p"))
     assert (await site.get("/mimir/p/api/v1/query?query=1")).status == 200

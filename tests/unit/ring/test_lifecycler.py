@@ -48,6 +48,7 @@ class World:
         self.ring_metrics = RingMetrics(metrics=self.metrics, clock=sim.clock)
         self.rng = sim.rng("tokens")
         self.flushed = []
+        self.announced = []
         self.lives = []
 
     @property
@@ -77,6 +78,7 @@ class World:
             settings=LifecyclerSettings(**settings),
             tokens=tokens or RandomTokens(rng=self.rng),
             flush=flush,
+            told=self.told,
             clock=self.sim.clock,
             offload=InlineOffload(),
             metrics=self.membership_metrics,
@@ -93,6 +95,10 @@ class World:
             offload=InlineOffload(),
             metrics=self.membership_metrics,
         )
+
+    async def told(self):
+        self.announced.append([(each.id, each.state) for each in (await self.ring()).values()])
+        await asyncio.sleep(2)
 
     async def start(self, *services, running=True):
         for service in services:
@@ -134,6 +140,25 @@ async def test_a_whole_life(world):
     assert 'cortex_member_consul_heartbeats_total{name="ingester"} 4.0' in text
     assert 'cortex_member_ring_tokens_owned{name="ingester"} 4.0' in text
     assert await world.ring() == EMPTY
+
+
+@simulated
+async def test_others_hear_of_an_ingester_before_it_takes_writes(world):
+    await world.put(instance("other", tokens=(1,)))
+    ring = world.service()
+    life = world.lifecycler(ring)
+    await world.start(ring)
+    await asyncio.sleep(1)
+    await world.start(life)
+    assert world.announced == [[("me-1", S.PENDING), ("other", S.ACTIVE)]]
+    assert (await world.ring())["me-1"].state is S.ACTIVE
+
+
+@simulated
+async def test_the_first_ingester_has_nobody_to_tell(world):
+    ring = world.service()
+    await world.start(ring, world.lifecycler(ring))
+    assert world.announced == []
 
 
 @simulated

@@ -43,6 +43,11 @@ def test_zones_are_given_to_zoned_targets_only():
     assert zoned == {node.name: node.target != "read" for node in layout.nodes}
 
 
+def test_ingesters_stay_in_the_ring_while_they_restart():
+    layout = read_write_layout(data=Path("/data"))
+    assert all("-ingester.ring.unregister-on-shutdown=false" in layout.flags(node) for node in layout.nodes)
+
+
 def test_extra_flags_go_to_every_node_and_come_last():
     layout = read_write_layout(data=Path("/data"), extra_flags=["-log.level=debug"])
     assert all(layout.flags(node)[-1] == "-log.level=debug" for node in layout.nodes)
