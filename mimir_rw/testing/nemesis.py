@@ -65,11 +65,17 @@ class Nemesis:
         moments = sorted(self._rng.random() * lasts_s for _ in range(self._rng.choice((1, 1, 2, 3))))
         for wait_s in (after - before for before, after in zip([0.0, *moments], [*moments, lasts_s], strict=False)):
             await asyncio.sleep(wait_s)
-            victims = list(nodes) if self._rng.random() < 0.4 else [self._rng.choice(nodes)]
+            victims = self._victims(nodes)
             kind = self._rng.choice(sorted(self._disturb))
             self._network.saw(f"nemesis {kind} {' '.join(node.name for node in victims)}")
             await self._disturb[kind](victims)
         self.restore(nodes)
+
+    def _victims(self, nodes: Sequence[AnyNode]) -> list[AnyNode]:
+        """All, one, or some."""
+        count = self._rng.choice((len(nodes), 1, self._rng.randint(1, len(nodes))))
+        chosen = self._rng.sample(range(len(nodes)), count)
+        return [nodes[n] for n in sorted(chosen)]
 
     def restore(self, nodes: Sequence[AnyNode]) -> None:
         self._network.saw("nemesis rests")

@@ -153,12 +153,12 @@ def _tell(outcome: Outcome, name: str) -> None:
 
 
 def _progress(done: int, total: int, failed: int, elapsed_s: float) -> None:
-    """A bar on a terminal; elsewhere a line at the end."""
+    """A bar on a terminal; elsewhere a line now and then."""
     filled = _BAR * done // total
     text = f"[{'#' * filled}{'.' * (_BAR - filled)}] {done}/{total} seeds, {done / elapsed_s:.2f}/s, {failed} failed"
     if sys.stderr.isatty():
         sys.stderr.write(f"\r{text}" + ("\n" if done == total else ""))
-    elif done == total:
+    elif done == total or done % max(1, total // 10) == 0:
         sys.stderr.write(text + "\n")
     sys.stderr.flush()
 

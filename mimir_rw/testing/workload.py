@@ -18,6 +18,8 @@ from mimir_rw.testing.history import History, Points, Window
 from mimir_rw.testing.loop import SimLoop
 from mimir_rw.testing.samples import METRIC
 
+READ_BACK = 0.3
+"""Chance that a writer looks at once whether what it wrote is there."""
 RETRY_S = 1.0
 RETRIES_MAX = 30
 WINDOW_MS_MAX = 240_000
@@ -34,8 +36,10 @@ class Workload:
         history: History,
         writers: Callable[[], Sequence[str]],
         readers: Sequence[str],
+        forgiving: bool = False,
     ) -> None:
-        """writers, readers: hosts that take writes and queries."""
+        """writers, readers: hosts that take writes and queries. forgiving: a request may fail; an answer is held to the
+        truth all the same."""
         self.complaints: list[str] = []
         self.writes = 0
         self.reads = 0
@@ -46,6 +50,7 @@ class Workload:
         self._plan = history.plan
         self._writers = writers
         self._readers = list(readers)
+        self.forgiving = forgiving
 
     # -- writes -----------------------------------------------------------------------------------------------------
 
@@ -58,7 +63,9 @@ class Workload:
                 await self._push(share, shares, range(sent_ticks, tick + 1))
                 sent_ticks = tick + 1
             next_ms = self._plan.start_ms + sent_ticks * self._plan.interval_ms
-            await asyncio.sleep(max(0.0, (next_ms - self._now_ms()) / 1000) + 0.2 * self._rng.random())
+            # Half of the pushes come at one moment, for those that share a message.
+            late_s = self._rng.choice((0.0, 0.2 * self._rng.random()))
+            await asyncio.sleep(max(0.0, (next_ms - self._now_ms()) / 1000) + late_s)
 
     async def _push(self, share: int, shares: int, ticks: range) -> None:
         plan = self._plan
@@ -75,6 +82,9 @@ class Workload:
         for series, sequences in rows:
             for sequence in sequences:
                 self._history.acknowledged(series, sequence, self._loop.time())
+        if self._readers and self._rng.random() < READ_BACK:
+            asked = sorted(series for series, _ in self._rng.sample(rows, min(3, len(rows))))
+            await self.read_points(asked, end_ms=self._now_ms() + 1_000, window_ms=WINDOW_MS_MAX)
 
     async def _taken(self, body: bytes) -> bool:
         """Send until it is taken; False when it is refused for its own fault, or nobody would take it."""
@@ -158,7 +168,8 @@ class Workload:
         return result, window
 
     def _complain(self, what: str, reply: Reply) -> None:
-        self.complaints.append(f"{what} failed at {self._loop.time():.3f}: {'; '.join(reply.tries)}")
+        if not self.forgiving:
+            self.complaints.append(f"{what} failed at {self._loop.time():.3f}: {'; '.join(reply.tries)}")
 
     def _moment(self) -> int:
         """Mostly now, sometimes some time ago."""
