@@ -117,7 +117,7 @@ class ClusterRun:
         await self.cluster.whole()
 
     async def look(self) -> None:
-        """Ask every reader for everything, and look into every ingester: all is well now, and so must the answers be."""
+        """Ask every reader for everything, look into every ingester: all is well now, and so must the answers be."""
         self.work.forgiving = False
         await self.look_into_ingesters()
         end_ms = EPOCH_MS + int(self.sim.loop.time() * 1000)
