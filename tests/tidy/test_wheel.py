@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from mimir_rw.app.modules import targets
 from tests.e2e.processes import Process, free_port, query, request
 from tests.tidy.source import ROOT
 
@@ -59,3 +61,27 @@ def test_installed_wheel_runs_outside_the_tree(
     assert query(server.url + "/prometheus", "query", query="1 + 1")["result"][1] == "2"
     assert request(server.url + "/").status == 200
     assert server.stop() == 0
+    assert server.stop() == 0
+    for target in sorted(targets()):
+        runs(installed / "mimir-rw", target, tmp_path / target, keep)
+
+
+def runs(program: Path, target: str, place: Path, keep: Callable[[Process], Process]) -> None:
+    """Start a target and stop it again. All its services must run, ready or not: a reader finds nobody to ask."""
+    place.mkdir()
+    port = free_port()
+    argv = [
+        str(program), f"-target={target}", "-server.http-listen-address=127.0.0.1", f"-server.http-listen-port={port}",
+        f"-server.grpc-listen-port={free_port()}", f"-memberlist.bind-port={free_port()}",
+        "-common.instance-addr=127.0.0.1", f"-blocks-storage.tsdb.dir={place / 'tsdb'}",
+    ]  # fmt: skip
+    process = keep(Process(argv, port, "/services", place / "log", cwd=place, env={"PYTHONPATH": ""}))
+    process.start()
+    deadline = time.monotonic() + 60
+    waiting = ["all"]
+    while waiting:
+        assert time.monotonic() < deadline, (target, waiting, process.log_tail())
+        listed = request(process.url + "/services", headers={"Accept": "application/json"}).json()["services"]
+        waiting = [each["service"] for each in listed if each["status"] != "Running"]
+        time.sleep(0.1)
+    assert process.stop() == 0, process.log_tail()
