@@ -25,7 +25,7 @@ from mimir_rw.kit.host import InterfaceAddress
 from mimir_rw.kit.offload import InlineOffload
 from mimir_rw.kit.service import Service, ServiceSet
 from mimir_rw.ring.desc import InstanceState, RingDesc
-from mimir_rw.rpc.contracts.query import InstantQuery
+from mimir_rw.rpc.contracts.query import InstantQuery, RangeQuery
 from mimir_rw.testing.gateway import Door, Handler
 from mimir_rw.testing.node import Node
 from mimir_rw.testing.process import SimProcess
@@ -212,10 +212,13 @@ def _query_handlers(frontend: QueryFrontendService) -> dict[str, Handler]:
     async def query(tenant: str, text: str, time_ms: int) -> bytes:
         return await frontend.query(tenant, InstantQuery(text, time_ms))
 
+    async def query_range(tenant: str, text: str, start_ms: int, end_ms: int, step_ms: int) -> bytes:
+        return await frontend.query_range(tenant, RangeQuery(text, start_ms, end_ms, step_ms))
+
     async def label_values(tenant: str, name: str, mint: int, maxt: int) -> list[str]:
         return await frontend.label_values(tenant, name, [], mint, maxt)
 
-    return {"query": query, "label_values": label_values}
+    return {"query": query, "query_range": query_range, "label_values": label_values}
 
 
 def _shape(ring: RingDesc) -> list[tuple[object, ...]]:

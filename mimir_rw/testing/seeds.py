@@ -97,6 +97,8 @@ class _LogLines:
         self._sim = sim
 
     def write(self, text: str) -> int:
+        if self._sim.loop.is_closed():
+            return len(text)  # what is thrown away at the end has nothing to say any more
         process = PROCESS.get()
         self._sim.trace.note(self._sim.loop.time(), f"log {process.name if process else '-'} {text.rstrip()}")
         return len(text)

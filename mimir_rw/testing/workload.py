@@ -24,6 +24,9 @@ RETRY_S = 1.0
 RETRIES_MAX = 30
 WINDOW_MS_MAX = 240_000
 COUNTED_MS = 60_000
+STEP_MS = 15_000
+STEPS = 12
+_COUNT = f"sum(count_over_time({METRIC}[{COUNTED_MS}ms]))"
 
 
 class Workload:
@@ -51,6 +54,7 @@ class Workload:
         self._writers = writers
         self._readers = list(readers)
         self.forgiving = forgiving
+        self._questions = (self._read_points, self._read_points, self._count, self._count_steps, self._read_names)
 
     # -- writes -----------------------------------------------------------------------------------------------------
 
@@ -104,7 +108,7 @@ class Workload:
         """Ask questions of all kinds, again and again."""
         while self._loop.time() < until_s:
             await asyncio.sleep(every_s * (0.5 + self._rng.random()))
-            await self._rng.choice((self._read_points, self._read_points, self._count, self._read_names))()
+            await self._rng.choice(self._questions)()
 
     async def _read_points(self) -> None:
         series = self._history.series
@@ -128,13 +132,28 @@ class Workload:
 
     async def _count(self) -> None:
         end_ms = self._moment()
-        text = f"sum(count_over_time({METRIC}[{COUNTED_MS}ms]))"
-        answer, window = await self._ask(text, end_ms, COUNTED_MS)
+        answer, window = await self._ask(_COUNT, end_ms, COUNTED_MS)
         if answer is not None:
-            count = float(answer[0]["value"][1]) if answer else 0.0
-            complaint = self._history.count_complaint(count, window, self._history.series)
-            if complaint is not None:
-                self.complaints.append(f"{text} at {end_ms}, asked at {window.begun_s:.3f}: {complaint}")
+            self._check_count(float(answer[0]["value"][1]) if answer else 0.0, window)
+
+    async def _count_steps(self) -> None:
+        end_ms, begun_s = self._moment(), self._loop.time()
+        start_ms = end_ms - STEPS * STEP_MS
+        reply = await self._gateway.ask(
+            self._readers, "query_range", self._plan.tenant, _COUNT, start_ms, end_ms, STEP_MS
+        )  # fmt: skip
+        result = self._result(f"query_range {_COUNT}", reply)
+        if result is None:
+            return
+        counts = {at_ms: count for row in result for at_ms, count in _points(row["values"])}
+        for at_ms in range(start_ms, end_ms + 1, STEP_MS):
+            window = Window(at_ms - COUNTED_MS, at_ms, begun_s, self._loop.time())
+            self._check_count(counts.get(at_ms, 0.0), window)
+
+    def _check_count(self, count: float, window: Window) -> None:
+        complaint = self._history.count_complaint(count, window, self._history.series)
+        if complaint is not None:
+            self.complaints.append(f"{_COUNT} at {window.end_ms}, asked at {window.begun_s:.3f}: {complaint}")
 
     async def _read_names(self) -> None:
         """Values of the label `series`: heads know names for longer than any window, so more than asked for is fine."""
@@ -159,13 +178,17 @@ class Workload:
     ) -> tuple[list[Any] | None, Window]:
         begun_s = self._loop.time()
         reply = await self._gateway.ask(readers or self._readers, "query", self._plan.tenant, text, end_ms)
-        self.reads += 1
         window = Window(end_ms - window_ms, end_ms, begun_s, self._loop.time())
+        return self._result(f"query {text}", reply), window
+
+    def _result(self, what: str, reply: Reply) -> list[Any] | None:
+        """The rows of an answer; None, and a complaint, if it failed."""
+        self.reads += 1
         if reply.status != 200:
-            self._complain(f"query {text}", reply)
-            return None, window
+            self._complain(what, reply)
+            return None
         result: list[Any] = json.loads(reply.answer)["data"]["result"]
-        return result, window
+        return result
 
     def _complain(self, what: str, reply: Reply) -> None:
         if not self.forgiving:
