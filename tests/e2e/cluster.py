@@ -14,7 +14,7 @@ from mimir_rw.runner.gateway import GatewayOptions, gateway_config
 from mimir_rw.runner.layout import GOSSIP_OFFSET, RPC_OFFSET, Layout, Node, read_write_layout
 from mimir_rw.runner.preflight import find_nginx
 from tests.e2e.network import Network
-from tests.e2e.processes import Process, free_port, need
+from tests.e2e.processes import Process, free_port, need, request
 
 ROOMY = (
     "-distributor.ingestion-rate-limit=100000000",
@@ -42,6 +42,12 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def three_zones_active(base: str) -> bool:
+    """Whether the page of rings shows an ACTIVE ingester in each of three zones, and nothing else."""
+    shards = request(f"{base}/ring", headers={"Accept": "application/json"}).json()["rings"]["ingester"]["shards"]
+    return sorted((s["zone"], s["state"]) for s in shards) == [(f"zone-{z}", "ACTIVE") for z in "abc"]
 
 
 class Cluster:

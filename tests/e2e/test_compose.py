@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.cluster import three_zones_active
 from tests.e2e.equality import assert_ten_queries_equal
-from tests.e2e.processes import free_port, query, request
+from tests.e2e.processes import free_port, query
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1200)]
 
@@ -75,16 +76,7 @@ def test_a_real_prometheus_writes_through_the_gateway_and_answers_are_equal(comp
 
 def test_three_zones_are_active(compose: Compose) -> None:
     wait_healthy(compose)
-    rings = request(f"{compose.gateway}/ring", headers={"Accept": "application/json"}).json()
-    assert_three_zones(rings)
-
-
-def assert_three_zones(rings: Any) -> None:
-    """rings: the JSON of /ring."""
-    ingesters = next(ring for ring in rings["rings"] if ring["name"] == "ingester")["shards"]
-    assert {(shard["zone"], shard["state"]) for shard in ingesters} == {
-        ("zone-a", "ACTIVE"), ("zone-b", "ACTIVE"), ("zone-c", "ACTIVE"),
-    }  # fmt: skip
+    assert three_zones_active(compose.gateway)
 
 
 @pytest.mark.parametrize("service", SERVERS)
