@@ -51,6 +51,8 @@ VARIATIONS = (
     "-shutdown-delay=2s",
 )
 VARIED = 0.15
+_LOOKS = 3
+"""Times that each reader is asked at the end: any two zones may answer."""
 # Prometheus' log: pages of 32 KiB, records of a type byte, a length, a checksum, and data.
 _PAGE_BYTES = 32 << 10
 _RECORD_HEAD = struct.Struct(">BHI")
@@ -122,7 +124,7 @@ class ClusterRun:
         await self.look_into_ingesters()
         end_ms = EPOCH_MS + int(self.sim.loop.time() * 1000)
         window_ms = end_ms - self.history.plan.start_ms + 1
-        for node in self.cluster.read:
+        for node in self.cluster.read * _LOOKS:
             await self.work.read_points(
                 self.history.series, end_ms=end_ms, window_ms=window_ms, readers=[node.name]
             )  # fmt: skip

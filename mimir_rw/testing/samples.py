@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import snappy
 
@@ -48,8 +49,9 @@ class SamplePlan:
         """A request body with the given sequences of the given series."""
         fields = []
         for series, sequences in rows:
-            text = b"".join(_label(name, value) for name, value in sorted(labels(series).items()))
-            text += b"".join(_sample(self.time_ms(series, k), self.value(series, k)) for k in sequences)
+            text = _label_fields(series) + b"".join(
+                _sample(self.time_ms(series, k), self.value(series, k)) for k in sequences
+            )
             fields.append(_field(1, text))
         return bytes(snappy.compress(b"".join(fields)))
 
@@ -58,6 +60,11 @@ def labels(series: int) -> Mapping[str, str]:
     return {
         "__name__": METRIC, "series": str(series), "job": f"job-{series % 3}", "instance": f"host-{series % 7}:9100"
     }  # fmt: skip
+
+
+@cache
+def _label_fields(series: int) -> bytes:
+    return b"".join(_label(name, value) for name, value in sorted(labels(series).items()))
 
 
 def decode_value(value: float) -> tuple[int, int]:
