@@ -15,12 +15,15 @@ from typing import Any
 from mimir_rw.api.errors import CLIENT_CLOSED, ErrorStyle, error_answer, text_answer
 from mimir_rw.api.exchange import Answer, Call, Receive, Scope, Send
 from mimir_rw.api.tenant import TenantResolver
+from mimir_rw.api.trace import trace_of
 from mimir_rw.api.traffic import TrafficGate
 from mimir_rw.kit.clock import Clock
 from mimir_rw.kit.logging import Logger
 from mimir_rw.kit.metrics import SIZE_BUCKETS, Family, Gauge, Histogram, Metrics
 from mimir_rw.kit.offload import Offload, OffloadFull
+from mimir_rw.kit.rng import Rng
 from mimir_rw.kit.tasks import Interrupted, alongside, unless
+from mimir_rw.kit.trace import tracing
 from mimir_rw.model.errors import Cancelled, Internal, MimirError, Unavailable
 
 Handler = Callable[[Call], Coroutine[Any, Any, Answer]]
@@ -59,6 +62,7 @@ class Surroundings:
     tenants: TenantResolver
     traffic: TrafficGate
     log: Logger
+    rng: Rng
     read_seconds_max: float = 30.0
     """Longest time for reading a request."""
 
@@ -100,6 +104,10 @@ class Endpoint:
         self._durations: dict[int, Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with tracing(trace_of(scope, self._around.rng)):
+            await self._exchange(scope, receive, send)
+
+    async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
         around = self._around
         started = around.clock.monotonic()
         call = Call(scope, receive, around.read_seconds_max)

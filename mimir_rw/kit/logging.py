@@ -20,6 +20,8 @@ if _RICH_HIDDEN:
 import structlog  # noqa: E402
 from structlog.typing import FilteringBoundLogger, WrappedLogger  # noqa: E402
 
+from mimir_rw.kit.trace import current_trace  # noqa: E402
+
 if _RICH_HIDDEN:
     del sys.modules["rich"]
 
@@ -43,7 +45,6 @@ def configure(*, level: str = "info", format: str = "logfmt", stream: TextIO | N
         renderer = structlog.processors.LogfmtRenderer(bool_as_flag=False)
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
             _stamp,
             structlog.processors.ExceptionRenderer(),
             _escape_breaks if format != "json" else _unchanged,
@@ -72,13 +73,15 @@ class _Lossy:
 
 
 def _stamp(_: WrappedLogger, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Put ts, level and msg in front, as Mimir does."""
+    """Put ts, level and msg in front, as Mimir does, and at the end which request it is about."""
     head: dict[str, Any] = {
         "ts": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "level": _LEVEL_NAMES.get(method, method),
         "msg": event.pop("event", ""),
     }
     head.update(event)
+    if trace_id := current_trace():
+        head["trace_id"] = trace_id
     return head
 
 

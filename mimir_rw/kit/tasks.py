@@ -11,6 +11,8 @@ import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
+from mimir_rw.kit.trace import untraced
+
 T = TypeVar("T")
 
 
@@ -57,9 +59,10 @@ class TaskSupervisor:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def spawn(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
-        """Start a task that this group owns. It may end by itself; when it raises, `wait_failure` wakes."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
+    def spawn(self, work: Coroutine[Any, Any, Any], *, name: str, traced: bool = True) -> asyncio.Task[Any]:
+        """Start a task that this group owns. It may end by itself; when it raises, `wait_failure` wakes. traced: it
+        works for the request that the caller works for (trace.py)."""
+        task = asyncio.get_running_loop().create_task(work, name=name, context=None if traced else untraced())
         self._tasks[task] = None
         task.add_done_callback(self._ended)
         return task

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from mimir_rw.kit.rng import Rng
 from mimir_rw.kit.tasks import TaskSupervisor
+from mimir_rw.kit.trace import current_trace
 from mimir_rw.model.errors import MimirError, Unavailable
 from mimir_rw.rpc.client import ClientConnection
 from mimir_rw.rpc.connection import ConnectionSettings
@@ -123,7 +124,7 @@ class ReconnectingPeer:
                 raise Unavailable(self._failure)
             if self._keeper is None:
                 self._tried.clear()
-                self._keeper = self._tasks.spawn(self._keep(), name=f"rpc to {self._address}")
+                self._keeper = self._tasks.spawn(self._keep(), name=f"rpc to {self._address}", traced=False)
             await self._tried.wait()
 
     async def call(
@@ -132,7 +133,6 @@ class ReconnectingPeer:
         message: Message,
         *,
         tenant: str = "",
-        trace_id: str = "",
         timeout_s: float,
         protocol_min: int = 1,
     ) -> Message:
@@ -144,7 +144,7 @@ class ReconnectingPeer:
             connection, timeout_s = await self._connected(timeout_s)
         self._used_s = asyncio.get_running_loop().time()
         return await connection.call(
-            method, message, tenant=tenant, trace_id=trace_id, timeout_s=timeout_s, protocol_min=protocol_min
+            method, message, tenant=tenant, trace_id=current_trace(), timeout_s=timeout_s, protocol_min=protocol_min
         )
 
     async def stream(
@@ -153,7 +153,6 @@ class ReconnectingPeer:
         message: Message,
         *,
         tenant: str = "",
-        trace_id: str = "",
         timeout_s: float,
         protocol_min: int = 1,
     ) -> AsyncIterator[Message]:
@@ -162,7 +161,7 @@ class ReconnectingPeer:
         if connection is None:
             connection, timeout_s = await self._connected(timeout_s)
         stream = await connection.open_stream(
-            method, message, tenant=tenant, trace_id=trace_id, timeout_s=timeout_s, protocol_min=protocol_min
+            method, message, tenant=tenant, trace_id=current_trace(), timeout_s=timeout_s, protocol_min=protocol_min
         )
         try:
             while (item := await stream.next()) is not None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from mimir_rw.kit.logging import get_logger
 from mimir_rw.kit.service import Service
+from mimir_rw.kit.trace import tracing
 from mimir_rw.model.errors import Cancelled, Internal, MimirError, Overloaded, Unavailable
 from mimir_rw.rpc.codec import (
     CALL,
@@ -294,7 +295,8 @@ class ServerConnection(Connection):
         else:
             assert stream is not None
             work = self._stream(stream, context, message, running)
-        running.task = self._server.tasks.spawn(self._answer(running, work), name=call.method)
+        with tracing(call.trace):
+            running.task = self._server.tasks.spawn(self._answer(running, work), name=call.method)
         if call.timeout_s > 0:
             late = Unavailable(f"{call.method} took longer than the {call.timeout_s:g} s that its caller gave it")
             running.timer = self._loop.call_later(call.timeout_s, running.stop, late)

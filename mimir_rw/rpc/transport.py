@@ -84,14 +84,13 @@ class RpcPeer(Protocol):
         message: Message,
         *,
         tenant: str = "",
-        trace_id: str = "",
         timeout_s: float,
         protocol_min: int = 1,
     ) -> Message:
         """The answer, or the error the handler raised. QueryTimeout-like deadlines raise Unavailable (timed out);
         Unavailable also when the connection is lost, and then the call may have been carried out. Cancelling the
         caller cancels the handler. protocol_min: what the message needs; Unavailable, unsent, when the connection that
-        is there by then speaks less."""
+        is there by then speaks less. The call carries the trace of the task that makes it."""
         ...
 
     def stream(
@@ -100,7 +99,6 @@ class RpcPeer(Protocol):
         message: Message,
         *,
         tenant: str = "",
-        trace_id: str = "",
         timeout_s: float,
         protocol_min: int = 1,
     ) -> AsyncIterator[Message]:

@@ -65,6 +65,7 @@ class Pages:
             ),
             traffic=base.gate,
             log=get_logger(component="api"),
+            rng=base.rng,
             read_seconds_max=base.config.server.http_server_read_timeout / 1000,
         )
         return Application(

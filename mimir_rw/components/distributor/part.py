@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mimir_rw._native import SentSeries, WriteBatch
+from mimir_rw.kit.trace import current_trace
 from mimir_rw.model.errors import MimirError
 from mimir_rw.rpc.contracts.ingester import NO_ROWS, EncodedPart, PushPart, PushResult, U32Column
 
@@ -63,7 +64,7 @@ class PushSource:
 class PartJob:
     """The share of a push that one ingester is to store."""
 
-    __slots__ = ("_finished", "_share", "deadline_s", "ended", "rows", "size", "source")
+    __slots__ = ("_finished", "_share", "deadline_s", "ended", "rows", "size", "source", "trace_id")
 
     def __init__(
         self,
@@ -82,6 +83,7 @@ class PartJob:
         self.size = batch.byte_size if share.rows is None else batch.byte_size * self.rows // max(batch.series_count, 1)
         self.deadline_s = deadline_s
         self.ended = False
+        self.trace_id = current_trace()
         self._finished = finished
 
     @property

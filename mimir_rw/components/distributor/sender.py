@@ -25,6 +25,7 @@ from mimir_rw.kit.clock import Clock
 from mimir_rw.kit.offload import Offload, OffloadFull
 from mimir_rw.kit.rng import Rng
 from mimir_rw.kit.tasks import TaskSupervisor
+from mimir_rw.kit.trace import tracing, untraced
 from mimir_rw.model.errors import Internal, MimirError, Unavailable
 from mimir_rw.rpc.contracts.ingester import EncodedPart, Ingester, IngesterPeer, PushResult, U32Column
 
@@ -163,7 +164,7 @@ class IngesterSender:
         """Form messages once the callbacks that are ready now have run, so that what arrives together goes together."""
         if not self._pumping:
             self._pumping = True
-            asyncio.get_running_loop().call_soon(self._pump)
+            asyncio.get_running_loop().call_soon(self._pump, context=untraced())
 
     def _pump(self) -> None:
         self._pumping = False
@@ -179,9 +180,11 @@ class IngesterSender:
             self._tasks.spawn(self._deliver(jobs), name=f"push to {self._id}")
 
     async def _deliver(self, jobs: list[PartJob]) -> None:
-        """Send one message and, for what it left unresolved, another; every job ends."""
+        """Send one message and, for what it left unresolved, another; every job ends. A message that several pushes
+        share carries the trace of the first."""
         try:
-            await self._exchange(self._timely(jobs))
+            with tracing(jobs[0].trace_id):
+                await self._exchange(self._timely(jobs))
         except MimirError as error:
             self._end(jobs, error)
         except OffloadFull as error:

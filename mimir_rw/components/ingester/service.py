@@ -210,7 +210,7 @@ class IngesterService(Service):
             self._log.error("tenant cannot be opened", tenant=head.tenant, error=str(error))
             raise
         self._report(head.tenant, report)
-        self.tasks.spawn(head.lane.run(), name=f"lane of {head.tenant}")
+        self.tasks.spawn(head.lane.run(), name=f"lane of {head.tenant}", traced=False)
 
     async def _open_new(self, head: TenantHead) -> None:
         """The first push of a tenant waits in its lane meanwhile."""

@@ -20,6 +20,7 @@ from mimir_rw.kit.metrics import Metrics
 from mimir_rw.kit.offload import Offload, OffloadFull
 from mimir_rw.kit.rng import Rng
 from mimir_rw.kit.service import Service
+from mimir_rw.kit.trace import tracing
 from mimir_rw.model.errors import Internal, MimirError, Unavailable
 from mimir_rw.promql.result_codec import Outcome, encode_outcome
 from mimir_rw.rpc.contracts.scheduler import (
@@ -129,12 +130,13 @@ class QuerierService(Service):
 
     async def _carry_out(self, target: SchedulerTarget, query: QueuedQuery) -> None:
         self.running += 1
-        try:
-            await self._deliver(query, await self._outcome(query))
-        finally:
-            self.running -= 1
-            self._ended.set()
-            await self._tell_finished(target, query)
+        with tracing(query.trace_id):
+            try:
+                await self._deliver(query, await self._outcome(query))
+            finally:
+                self.running -= 1
+                self._ended.set()
+                await self._tell_finished(target, query)
 
     async def _outcome(self, query: QueuedQuery) -> Outcome:
         try:

@@ -17,6 +17,7 @@ from mimir_rw.kit.metrics import Metrics
 from mimir_rw.kit.offload import Offload
 from mimir_rw.kit.rng import Rng
 from mimir_rw.kit.tasks import TaskSupervisor
+from mimir_rw.kit.trace import current_trace
 from mimir_rw.model.errors import MimirError, Unavailable
 from mimir_rw.promql.result_codec import Answer, Outcome, decode_outcome
 from mimir_rw.rpc.contracts.query import QueryRequest
@@ -148,7 +149,7 @@ class Dispatcher:
             query_id=query_id,
             frontend_address=self._address,
             tenant=tenant,
-            trace_id="",
+            trace_id=current_trace(),
             timeout_s=max(0.001, deadline_s - self._clock.monotonic()),
             request=message,
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from mimir_rw.kit.trace import tracing
 from mimir_rw.rpc.contracts.scheduler import CancelledQuery, QueryResults, QueuedQuery, Scheduler
 from mimir_rw.rpc.stubs.fields import Fields, closing, read_fields
 from mimir_rw.rpc.transport import CallContext, Message, RpcPeer, RpcRouter
@@ -62,9 +63,8 @@ class SchedulerClient:
 
     async def enqueue(self, query: QueuedQuery) -> None:
         """See `Scheduler`."""
-        await self._peer.call(
-            _ENQUEUE, _as_message(query), tenant=query.tenant, trace_id=query.trace_id, timeout_s=query.timeout_s
-        )
+        with tracing(query.trace_id):
+            await self._peer.call(_ENQUEUE, _as_message(query), tenant=query.tenant, timeout_s=query.timeout_s)
 
     async def pull(self, querier_id: str, slots: int) -> AsyncGenerator[QueuedQuery | CancelledQuery, None]:
         """See `Scheduler`."""

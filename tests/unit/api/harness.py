@@ -17,6 +17,7 @@ from mimir_rw.config.limits import Limits, TenantLimits
 from mimir_rw.kit.logging import get_logger
 from mimir_rw.kit.metrics import Metrics
 from mimir_rw.kit.offload import InlineOffload
+from mimir_rw.kit.rng import seeded_rng
 from mimir_rw.kit.service import ServiceSet
 from mimir_rw.model.labels import Matcher, MatchType
 from mimir_rw.promql.ast import Span
@@ -232,6 +233,7 @@ def build_site(
         tenants=TenantResolver(multitenancy=multitenancy, no_auth_tenant="anonymous"),
         traffic=traffic,
         log=get_logger(),
+        rng=seeded_rng(1),
     )
     distributor, place = FakeDistributor(), FakePlace()
     queries = FakeQueries()

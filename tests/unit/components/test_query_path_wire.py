@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
+from mimir_rw.kit.trace import current_trace, tracing
 from mimir_rw.rpc.contracts.query import InstantQuery
 from mimir_rw.rpc.stubs.scheduler import QueryResultsClient, SchedulerClient, register_query_results, register_scheduler
 from tests.unit.components.query_path import Directory, FakeIngester, Parts, running
@@ -103,6 +104,21 @@ async def test_a_query_and_its_answer():
         await until(lambda: wire.service.readiness() is None)
         assert UP in await asyncio.wait_for(wire.ask(), 10)
         assert await wire.service.label_values("t", "name", [], 0, 1) == ["name"]
+
+
+async def test_a_query_is_known_by_one_id_in_all_processes():
+    class Ingester(FakeIngester):
+        async def select(self, tenant, matchers, hints, charge=None):
+            self.traces = [*getattr(self, "traces", []), current_trace()]
+            return await super().select(tenant, matchers, hints, charge)
+
+    ingester = Ingester('up{job="a"} 1 1')
+    async with wired() as wire:
+        await wire.querier("q", ingester)
+        for trace in ("first", "second"):
+            with tracing(trace):
+                assert UP in await asyncio.wait_for(wire.ask(), 10)
+    assert ingester.traces == ["first", "second"]
 
 
 async def test_a_client_that_leaves_stops_its_query_at_the_querier():

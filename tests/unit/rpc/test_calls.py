@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from mimir_rw.kit.metrics import Metrics
+from mimir_rw.kit.trace import tracing
 from mimir_rw.model.errors import BadRequest, Cancelled, Internal, MimirError, Overloaded, TooLarge, Unavailable
 from mimir_rw.rpc.framing import FrameBounds
 from mimir_rw.rpc.metrics import RpcMetrics
@@ -82,7 +83,8 @@ async def test_a_call_carries_header_payload_and_context(component: Component) -
         assert (peer.healthy, peer.protocol, peer.epoch) == (True, 0, "")
         await peer.connect()
         sent = Message({"a": [1, "x"], "b": b"raw"}, b"payload")
-        got = await peer.call("test.echo", sent, tenant="t", trace_id="id", timeout_s=5)
+        with tracing("id"):
+            got = await peer.call("test.echo", sent, tenant="t", timeout_s=5)
         assert (got.header, bytes(got.payload)) == (sent.header, b"payload")
         assert component.contexts == [CallContext("t", "id", 5.0, CLIENT_ID.instance, 2)]
         assert (peer.protocol, peer.epoch) == (2, SERVER_ID.epoch)

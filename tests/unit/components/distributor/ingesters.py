@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mimir_rw._native import WriteBatch, decode_batch
+from mimir_rw.kit.trace import current_trace
 from mimir_rw.model.errors import MimirError, Unavailable
 from mimir_rw.ring.desc import RPC_VERSION_KEY, InstanceDesc, InstanceState, RingDesc
 from mimir_rw.ring.settings import RingSettings
@@ -82,6 +83,7 @@ class FakePeer:
         self.gate = asyncio.Event()
         self.gate.set()
         self.messages: list[list[EncodedPart]] = []
+        self.traces: list[str] = []
         self.fault: Callable[[], None] = lambda: None
 
     @property
@@ -90,6 +92,7 @@ class FakePeer:
 
     async def push_encoded(self, parts: Sequence[EncodedPart], *, timeout_s: float) -> list[PushResult | MimirError]:
         self.messages.append(list(parts))
+        self.traces.append(current_trace())
         self.fault()
         try:
             async with asyncio.timeout(timeout_s):

@@ -21,6 +21,7 @@ from mimir_rw.kit.metrics import Metrics
 from mimir_rw.kit.offload import InlineOffload
 from mimir_rw.kit.rng import seeded_rng
 from mimir_rw.kit.tasks import TaskSupervisor
+from mimir_rw.kit.trace import tracing
 from mimir_rw.model.errors import Unavailable
 from mimir_rw.rpc.contracts.ingester import PushResult
 from tests.unit.components.distributor.ingesters import FakePeer, MemoryIngester
@@ -131,6 +132,21 @@ async def test_pushes_meanwhile_share_the_next_message_and_keep_their_order() ->
         assert [await o for o in outcomes] == [PushResult(1)] * 4
         assert [len(parts) for parts in b.peer.messages] == [1, 3]
         assert b.stored() == [("a", n) for n in range(4)]
+
+
+async def test_a_message_carries_the_trace_of_its_first_push() -> None:
+    async with bed() as b:
+        b.peer.gate.clear()
+        outcomes = []
+        for trace in ("first", "second", "third"):
+            with tracing(trace):
+                outcomes.append(b.offer(samples((trace, 1))))
+            await settle()
+        b.peer.gate.set()
+        assert [await o for o in outcomes] == [PushResult(1)] * 3
+        assert b.peer.traces == ["first", "second"]
+        await b.store(("of nobody", 1))
+        assert b.peer.traces[-1] == ""
 
 
 async def test_unresolved_rows_come_again_with_labels_before_anything_else_of_the_tenant() -> None:
