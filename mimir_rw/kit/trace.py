@@ -16,7 +16,7 @@ _CURRENT: contextvars.ContextVar[str] = contextvars.ContextVar("mimir_rw_trace",
 
 
 def current_trace() -> str:
-    """"" where no request is worked for."""
+    """Empty where no request is worked for."""
     return _CURRENT.get()
 
 
