@@ -1,9 +1,10 @@
 """The gateway's nginx configuration, generated from the route table and the targets. Pure.
 
 One door in front of three groups (design page, section 2). A push or query that finds its upstream dead, stopped or
-draining goes to one more: safe for pushes, because an equal sample at an equal time is accepted. Paths go on exactly as
-they were sent, so that a percent-encoded slash stays one; matching, though, is done on the decoded path, so that no
-spelling of a closed path is open. What is not listed is closed.
+draining goes to one more, or to as many more as a zone has write processes: safe for pushes, because an equal sample
+at an equal time is accepted. Paths go on exactly as they were sent, so that a percent-encoded slash stays one;
+matching, though, is done on the decoded path, so that no spelling of a closed path is open. What is not listed is
+closed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from mimir_rw.api.routes import EVERYWHERE, ROUTES, Prefixes, Route
 from mimir_rw.app.modules import targets
 
 GROUPS = ("read", "write", "backend")
+_ZONES = 3
 _OPEN_PAGES = ("/ring", "/memberlist", "/static/admin.css", "/api/v1/status/buildinfo", "/distributor/ring")
 """Paths without a tenant that are open, for GET only: the page of all rings is whole in every process."""
 
@@ -109,7 +111,7 @@ http {{
     proxy_buffer_size 64k;
     proxy_connect_timeout 1s;
     proxy_next_upstream error timeout http_502 http_503 non_idempotent;
-    proxy_next_upstream_tries 2;
+    proxy_next_upstream_tries {tries(options)};
     keepalive_requests 100000;
     keepalive_timeout 75s;
 
@@ -117,6 +119,11 @@ http {{
         "" "{options.tenant}";
         default $http_x_scope_orgid;
     }}"""
+
+
+def tries(options: GatewayOptions) -> int:
+    """Upstreams that a request goes to at most: one more than a zone has, since all of a zone may be gone."""
+    return max(2, -(-len(options.upstreams["write"]) // _ZONES) + 1)
 
 
 def _upstream(group: str, options: GatewayOptions) -> str:

@@ -76,16 +76,8 @@ class Cluster:
             extra_flags=flags,
         )
         self.nodes = {node.name: self._process(node) for node in self.layout.nodes}
-        config = directory / "nginx" / "nginx.conf"
+        self._nginx_config = config = directory / "nginx" / "nginx.conf"
         (config.parent / "scratch").mkdir(parents=True)
-        self._nginx_options = GatewayOptions(
-            listen=self.layout.gateway,
-            upstreams=self.layout.upstreams(),
-            scratch=str(config.parent / "scratch"),
-            pid=str(config.parent / "nginx.pid"),
-            user="root" if os.geteuid() == 0 else "",
-        )
-        config.write_text(gateway_config(self._nginx_options))
         argv = [nginx, "-c", str(config), "-p", str(config.parent), "-g", "daemon off;", "-e", "stderr"]
         self.gateway = Process(
             argv, self.layout.gateway_port, "/gateway-health", directory / "nginx.log", host=self.layout.host
@@ -104,13 +96,32 @@ class Cluster:
         """Of the gateway."""
         return self.gateway.url
 
-    def start(self) -> Cluster:
-        for process in self.nodes.values():
-            process.spawn()
-        for process in self.nodes.values():
-            process.wait_ready()
+    def start(self, *names: str) -> Cluster:
+        """All processes, or those named, and the gateway before them."""
+        names = names or tuple(self.nodes)
+        self.restart(*names)
+        self.route(*names)
         self.gateway.start()
         return self
+
+    def route(self, *names: str) -> None:
+        """The gateway's upstreams are these processes from now on; each group needs one."""
+        addresses = {node.address for node in self.layout.nodes if node.name in names}
+        upstreams = {
+            group: tuple(address for address in found if address in addresses)
+            for group, found in self.layout.upstreams().items()
+        }
+        directory = self._nginx_config.parent
+        options = GatewayOptions(
+            listen=self.layout.gateway,
+            upstreams=upstreams,
+            scratch=str(directory / "scratch"),
+            pid=str(directory / "nginx.pid"),
+            user="root" if os.geteuid() == 0 else "",
+        )
+        self._nginx_config.write_text(gateway_config(options))
+        if self.gateway.popen is not None:
+            os.kill(self.gateway.pid, signal.SIGHUP)
 
     def names(self, target: str = "", zone: str = "") -> list[str]:
         return [node.name for node in self.layout.nodes if target in ("", node.target) and zone in ("", node.zone)]
@@ -126,7 +137,7 @@ class Cluster:
             popen.wait()
 
     def restart(self, *names: str) -> None:
-        """Start again and wait until ready."""
+        """Start, all before any is waited for, and wait until ready."""
         for name in names:
             self.nodes[name].spawn()
         for name in names:
@@ -151,7 +162,7 @@ class Cluster:
 
     def pids(self) -> list[int]:
         """Of all servers, nginx's workers among them."""
-        mine = [process.pid for process in self.nodes.values()] + [self.gateway.pid]
+        mine = [process.pid for process in self.nodes.values() if process.popen] + [self.gateway.pid]
         workers = subprocess.run(["pgrep", "-P", str(self.gateway.pid)], capture_output=True, text=True, check=False)
         return mine + [int(pid) for pid in workers.stdout.split()]
 

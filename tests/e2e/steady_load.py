@@ -2,7 +2,8 @@
 
 Series i of `chaos` has at step k the value k * series + i, so that a sample says which one it is: one that is lost
 shows as an older value, one that is doubled or invented as a wrong sum. A step is complete when every push of it was
-acknowledged; readers ask only of complete steps, whose sums are known.
+acknowledged; readers ask only of complete steps, whose sums are known. Series of `newcomer`, if there are any, become
+more with each step.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from tests.bench.load import Template
 from tests.remote_write import labels
 
 SHARDS = 100
+NEWCOMERS = -1
+"""Stands for the push of the newcomers among the spans of a step."""
 PUSH_TIMEOUT_S = 30
 QUERY_TIMEOUT_S = 30
 
@@ -58,9 +61,11 @@ class SteadyLoad:
         query_interval_s: float = 0.1,
         writers: int = 4,
         readers: int = 3,
+        newcomers: int = 0,
         tenant: str = "anonymous",
         seed: int = 1,
     ) -> None:
+        """newcomers: series that each step has more than the one before."""
         self._host = urllib.parse.urlsplit(url).netloc
         self.series = series
         self.interval_ms = int(interval_s * 1000)
@@ -77,7 +82,11 @@ class SteadyLoad:
         self._spans = [(lo, min(lo + per_request, series)) for lo in range(0, series, per_request)]
         self._templates = [Template(heads[lo:hi]) for lo, hi in self._spans]
         self.start_ms = int(time.time() * 1000) // self.interval_ms * self.interval_ms
+        self._newcomers = newcomers
+        self._pushes = [*range(len(self._spans)), *([NEWCOMERS] if newcomers else [])]
         self.outcome = Outcome()
+        self.oldest = 0
+        """Steps before this one are not asked about any more."""
         self.complete = -1
         """The newest step up to which every step is wholly acknowledged."""
         self._acked: dict[int, int] = {}
@@ -101,10 +110,11 @@ class SteadyLoad:
         return self
 
     def wait_steps(self, steps: int, seconds: float = 120) -> None:
-        """Until that many more steps are complete."""
+        """Until that many more steps are complete, which none is after a failed write."""
         target = self.complete + steps
         deadline = time.monotonic() + seconds
         while self.complete < target:
+            assert not self.outcome.failed_writes, self.outcome.complaint()
             assert time.monotonic() < deadline, f"no progress: {self.outcome.complaint() or 'pushes hang'}"
             time.sleep(0.05)
 
@@ -127,7 +137,7 @@ class SteadyLoad:
             delay = self.time_ms(step) / 1000 - time.time()
             if delay > 0 and self._stop.wait(delay):
                 break
-            for span in range(len(self._spans)):
+            for span in self._pushes:
                 self._work.put((step, span))
             step += 1
         for _ in self._threads:
@@ -137,17 +147,13 @@ class SteadyLoad:
         connection = http.client.HTTPConnection(self._host, timeout=PUSH_TIMEOUT_S)
         while (item := self._work.get()) is not None:
             step, span = item
-            lo, hi = self._spans[span]
-            values = np.arange(lo, hi, dtype=np.float64) + float(step) * self.series
-            body = self._templates[span].body(values, self.time_ms(step))
+            body = self._body(step, span)
             began = time.monotonic()
             problem = ""
             try:
-                connection.request("POST", "/api/v1/push", body, self._headers)
-                answer = connection.getresponse()
-                text = answer.read()
-                if answer.status // 100 != 2:
-                    problem = f"{answer.status} {text[:300]!r}"
+                status, text = exchange(connection, "POST", "/api/v1/push", body, self._headers)
+                if status // 100 != 2:
+                    problem = f"{status} {text[:300]!r}"
             except (OSError, http.client.HTTPException) as error:
                 problem = f"{type(error).__name__}: {error}"
                 connection.close()
@@ -159,9 +165,18 @@ class SteadyLoad:
                     self.outcome.failed_writes.append(f"{_now()} after {took:.1f} s: {problem}")
                 else:
                     self._acked[step] = self._acked.get(step, 0) + 1
-                    while self._acked.get(self.complete + 1) == len(self._spans):
+                    while self._acked.get(self.complete + 1) == len(self._pushes):
                         self.complete += 1
         connection.close()
+
+    def _body(self, step: int, span: int) -> bytes:
+        if span == NEWCOMERS:
+            count = (step + 1) * self._newcomers
+            heads = [labels({"__name__": "newcomer", "series": f"n{i:06d}", "job": "steady"}) for i in range(count)]
+            return Template(heads).body(np.full(count, float(step)), self.time_ms(step))
+        lo, hi = self._spans[span]
+        values = np.arange(lo, hi, dtype=np.float64) + float(step) * self.series
+        return self._templates[span].body(values, self.time_ms(step))
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -181,9 +196,9 @@ class SteadyLoad:
             self._questions.get()
             with self._lock:
                 newest, shard, back = self.complete, self._rng.randrange(SHARDS), self._rng.randrange(1, 30)
-            if newest < 0 or self._stop.is_set():
+            oldest = max(self.oldest, newest - back)
+            if newest < oldest or self._stop.is_set():
                 continue
-            oldest = max(0, newest - back)
             params = {"query": f'sum(chaos{{shard="{shard}"}})', "start": self.time_ms(oldest) / 1000,
                       "end": self.time_ms(newest) / 1000, "step": self.interval_ms / 1000}  # fmt: skip
             began = time.monotonic()
@@ -204,10 +219,9 @@ class SteadyLoad:
         connection.close()
 
     def _ask(self, connection: http.client.HTTPConnection, path: str, params: dict[str, Any]) -> Any:
-        connection.request("GET", f"/prometheus/api/v1/{path}?{urllib.parse.urlencode(params)}", headers=self._headers)
-        answer = connection.getresponse()
-        body = answer.read()
-        assert answer.status == 200, f"{answer.status} {body[:300]!r}"
+        url = f"/prometheus/api/v1/{path}?{urllib.parse.urlencode(params)}"
+        status, body = exchange(connection, "GET", url, None, self._headers)
+        assert status == 200, f"{status} {body[:300]!r}"
         return json.loads(body)["data"]["result"]
 
     def _check(self, result: Any, shard: int, oldest: int, newest: int) -> str:
@@ -224,7 +238,8 @@ class SteadyLoad:
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def audit(self, shards: range = range(SHARDS)) -> list[str]:
-        """Read every sample of every series and hold it against what was acknowledged; the complaints.
+        """Read every sample of every series and hold it against what was acknowledged; the complaints. Of steps before
+        `oldest` samples may be missing.
 
         Steps that were not wholly acknowledged may be there in part; no sample may be wrong, doubled or invented.
         """
@@ -239,8 +254,16 @@ class SteadyLoad:
                 complaints.append(f"shard {shard}: {len(result)} series, not {self._shard_count[shard]:.0f}")
             for row in result:
                 complaints += self._audit_series(int(row["metric"]["series"][1:]), row["values"])
+        if self._newcomers:
+            complaints += self._audit_newcomers(connection)
         connection.close()
         return complaints
+
+    def _audit_newcomers(self, connection: http.client.HTTPConnection) -> list[str]:
+        params = {"query": "count(newcomer)", "time": self.time_ms(self.complete) / 1000}
+        result = self._ask(connection, "query", params)
+        got, want = [int(row["value"][1]) for row in result], (self.complete + 1) * self._newcomers
+        return [] if got == [want] else [f"{got} newcomers, not {want}"]
 
     def _audit_series(self, series: int, values: list[tuple[float, str]]) -> list[str]:
         steps = [(round(float(t) * 1000) - self.start_ms) / self.interval_ms for t, _ in values]
@@ -249,8 +272,26 @@ class SteadyLoad:
         bad = [(t, v) for t, (_, v) in zip(steps, values, strict=True) if float(v) != t * self.series + series]
         if bad:
             return [f"series {series}: step {bad[0][0]} has {bad[0][1]}"]
-        missing = set(range(self.complete + 1)) - {int(t) for t in steps}
+        missing = set(range(self.oldest, self.complete + 1)) - {int(t) for t in steps}
         return [f"series {series}: acknowledged steps {sorted(missing)[:5]} are gone"] if missing else []
+
+
+def exchange(
+    connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, headers: dict[str, str]
+) -> tuple[int, bytes]:
+    """Status and body. A kept connection that the server has closed meanwhile, as nginx does when it takes another
+    configuration, is opened anew once, as every HTTP client does."""
+    kept = connection.sock is not None
+    try:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+    except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+        connection.close()
+        if not kept:
+            raise
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+    return answer.status, answer.read()
 
 
 def _now() -> str:

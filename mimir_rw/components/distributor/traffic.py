@@ -1,6 +1,6 @@
 """Whether pushes come to this distributor, which the others must know: tenants' rates are divided by those that work.
 
-JOINING ──first push──► ACTIVE ──a minute without one──► PENDING ──push──► ACTIVE
+JOINING ──first push──► ACTIVE ──15 s without one──► PENDING ──push──► ACTIVE
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from mimir_rw.ring.desc import InstanceState
 from mimir_rw.ring.operations import WRITE_NO_EXTEND
 from mimir_rw.ring.view import RingView
 
-QUIET_S = 60.0
+QUIET_S = 15.0
+"""Once the gateway has dropped three of six distributors, each of the others gets a third of a tenant's samples but
+still passes a sixth of its rate. The burst, by default four seconds of the rate, makes up for that for 24 s at most:
+the three must have said before that they are idle."""
 
 
 class Traffic:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from mimir_rw.runner.gateway import GatewayOptions, gateway_config
 from mimir_rw.runner.layout import NODES_MAX, read_write_layout
 from mimir_rw.runner.preflight import CannotStart, check, port_reason
 
@@ -46,6 +47,13 @@ def test_zones_are_given_to_zoned_targets_only():
 def test_ingesters_stay_in_the_ring_while_they_restart():
     layout = read_write_layout(data=Path("/data"))
     assert all("-ingester.ring.unregister-on-shutdown=false" in layout.flags(node) for node in layout.nodes)
+
+
+@pytest.mark.parametrize(("per_zone", "tried"), [(1, 2), (2, 3), (5, 6)])
+def test_a_request_outlives_all_processes_of_a_zone(per_zone, tried):
+    upstreams = read_write_layout(data=Path("/data"), per_zone=per_zone).upstreams()
+    text = gateway_config(GatewayOptions(listen="8080", upstreams=upstreams))
+    assert f"proxy_next_upstream_tries {tried};" in text
 
 
 def test_extra_flags_go_to_every_node_and_come_last():
