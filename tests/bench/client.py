@@ -52,11 +52,16 @@ def replay(server: Server, steps: Iterable[list[bytes]], connections: int) -> fl
 
 def _post_all(server: Server, client: http.client.HTTPConnection, bodies: list[bytes]) -> None:
     for body in bodies:
-        client.request("POST", server.recipe.push_path, body, HEADERS)
-        answer = client.getresponse()
-        text = answer.read()
-        if answer.status // 100 != 2:
-            raise RuntimeError(f"{server.recipe.name} answered {answer.status}: {text[:500]!r}")
+        post(server, client, body)
+
+
+def post(server: Server, client: http.client.HTTPConnection, body: bytes) -> None:
+    """Raises RuntimeError when it is refused."""
+    client.request("POST", server.recipe.push_path, body, HEADERS)
+    answer = client.getresponse()
+    text = answer.read()
+    if answer.status // 100 != 2:
+        raise RuntimeError(f"{server.recipe.name} answered {answer.status}: {text[:500]!r}")
 
 
 def paced(server: Server, steps: Iterable[list[bytes]], connections: int, per_second: float) -> list[float]:
@@ -67,10 +72,10 @@ def paced(server: Server, steps: Iterable[list[bytes]], connections: int, per_se
     for _ in range(connections):
         clients.put(http.client.HTTPConnection("127.0.0.1", server.port, timeout=120))
 
-    def post(due: float, body: bytes) -> float:
+    def send(due: float, body: bytes) -> float:
         client = clients.get()
         try:
-            _post_all(server, client, [body])
+            post(server, client, body)
         finally:
             clients.put(client)
         return time.perf_counter() - due
@@ -81,7 +86,7 @@ def paced(server: Server, steps: Iterable[list[bytes]], connections: int, per_se
         for i, body in enumerate(bodies):
             due = began + i / per_second
             time.sleep(max(0.0, due - time.perf_counter()))
-            waiting.append(pool.submit(post, due, body))
+            waiting.append(pool.submit(send, due, body))
         seconds = [each.result() for each in waiting]
     while not clients.empty():
         clients.get().close()

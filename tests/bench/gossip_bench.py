@@ -75,25 +75,31 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
-def measure(arguments: argparse.Namespace) -> None:
+def measure(count: int = 10, *, seconds: float = 60, port: int = 21000, seed: int = 1) -> list[float]:
+    """What each of `count` processes takes of a core, in per cent, ascending."""
     processes = []
-    for index in range(arguments.processes):
-        command = [sys.executable, "-m", "tests.bench.gossip_bench", "--member", str(index)]
-        command += [f"--{name}={getattr(arguments, name)}" for name in ("processes", "port", "seed")]
+    for index in range(count):
+        command = [sys.executable, "-m", "tests.bench.gossip_bench", f"--member={index}"]
+        command += [f"--processes={count}", f"--port={port}", f"--seed={seed}"]
         processes.append(subprocess.Popen(command))
     try:
         time.sleep(SETTLE_S)
         before = [cpu_seconds(process.pid) for process in processes]
         began = time.monotonic()
-        time.sleep(arguments.seconds)
+        time.sleep(seconds)
         passed = time.monotonic() - began
-        parts = sorted((cpu_seconds(p.pid) - b) / passed * 100 for p, b in zip(processes, before, strict=True))
+        return sorted((cpu_seconds(p.pid) - b) / passed * 100 for p, b in zip(processes, before, strict=True))
     finally:
         for process in processes:
             process.kill()
             process.wait()
-    print(f"{len(parts)} processes at rest for {passed:.0f} s, % of a core each:", end=" ")
-    print(f"least {parts[0]:.2f}, mean {sum(parts) / len(parts):.2f}, most {parts[-1]:.2f}")
+
+
+def in_words(parts: list[float]) -> str:
+    mean = sum(parts) / len(parts)
+    return (
+        f"{len(parts)} processes at rest, % of a core each: least {parts[0]:.2f}, mean {mean:.2f}, most {parts[-1]:.2f}"
+    )
 
 
 def main() -> None:
@@ -105,7 +111,8 @@ def main() -> None:
     parser.add_argument("--member", type=int, default=None, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.member is None:
-        measure(arguments)
+        at = measure(arguments.processes, seconds=arguments.seconds, port=arguments.port, seed=arguments.seed)
+        print(in_words(at))
         return
     configure(level="warn")
     rng = Random(f"{arguments.seed}/{arguments.member}")

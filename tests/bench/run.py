@@ -1,4 +1,5 @@
-"""`make bench`: ingest and query cost of mimir-rw beside its peers, in one run, as one table.
+"""`make bench`: ingest and query cost of mimir-rw beside its peers, in one run, as one table; then what restarts of a
+cluster's processes cost those who use it, and gossip at rest.
 
 CPU is of all server processes together (/proc), read after a query that counts every sample and two idle seconds.
 Memory is what the load added to the empty process. Results of our queries are compared with Prometheus'.
@@ -19,16 +20,20 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import client
+from tests.bench import client, gossip_bench
 from tests.bench.load import Load, bodies, series_created
+from tests.bench.rolling import Rolling, rolling_restarts
 from tests.bench.servers import Recipe, Server, mimir_rw, mimir_rw_cluster, peers, running
 
 KIB = 1024
+LANES = ("ordered", "shuffled", "churning", "large", "rolling", "gossip")
 PACED_STEPS = 20
 PACED_CONNECTIONS = 16
 CLUSTER = "mimir-rw RF 3"
 RF3_HOLD = 1.6
 PUSH_SPREAD_HOLD = 3.0
+GOSSIP_HOLD = 1.0
+"""Per cent of a core."""
 
 
 @dataclass(slots=True)
@@ -51,6 +56,7 @@ class Column:
     queries: dict[str, client.QueryCost] = field(default_factory=dict)
     push_ms: tuple[float, float] | None = None
     """p50 and p99 of a push at half of the highest throughput."""
+    rolling: Rolling | None = None
 
 
 def measure_ingest(server: Server, load: Load, steps: list[list[bytes]], connections: int) -> Ingest:
@@ -83,7 +89,15 @@ def lanes(args: argparse.Namespace, end_ms: int) -> dict[str, Load]:
     out = {v: load(v, small, args.steps) for v in ("ordered", "shuffled", "churning")}
     if large:
         out["large"] = load("ordered", large, args.steps)
-    return {name: lane for name, lane in out.items() if not args.lane or name in args.lane}
+    return {
+        name: lane
+        for name, lane in out.items()
+        if wanted(args, name) or (name == "ordered" and wanted(args, "rolling"))
+    }
+
+
+def wanted(args: argparse.Namespace, lane: str) -> bool:
+    return not args.lane or lane in args.lane
 
 
 def run_server(recipe: Recipe, args: argparse.Namespace, end_ms: int, work: Path, console: Console) -> Column:
@@ -104,7 +118,13 @@ def run_server(recipe: Recipe, args: argparse.Namespace, end_ms: int, work: Path
                         server, item["q"], load.start_ms, load.end_ms, args.runs
                     )
                 if recipe.cluster:
-                    column.push_ms = push_percentiles(server, load, column.ingest[lane].samples_per_second)
+                    highest = column.ingest[lane].samples_per_second
+                    column.push_ms = push_percentiles(server, load, highest)
+                    if wanted(args, "rolling"):
+                        start_ms = load.end_ms + (PACED_STEPS + 2) * load.interval_ms
+                        column.rolling = rolling_restarts(
+                            server, load, start_ms=start_ms, samples_per_second=highest / 2
+                        )
         shutil.rmtree(data)
     return column
 
@@ -196,13 +216,34 @@ def cluster_verdicts(columns: list[Column]) -> list[tuple[str, bool]]:
         p50, p99 = ours.push_ms
         text = f"{CLUSTER}: push p99 {p99:.1f} ms is {p99 / p50:.1f} x p50 {p50:.1f} ms at half of the highest rate"
         out.append((f"{text} (hold {PUSH_SPREAD_HOLD:.1f})", p99 <= PUSH_SPREAD_HOLD * p50))
+    if ours.rolling:
+        out += rolling_verdicts(ours.rolling)
     single = columns[0]
     for name, cost in ours.queries.items():
-        if name in single.queries:
+        if single is not ours and name in single.queries:
             diff = client.differences(cost.result, single.queries[name].result, 1e-12)
             equal = "equals" if not diff else f"DIFFERS from ({diff[0]})"
             out.append((f"{CLUSTER}, {name}: answer {equal} one process's", not diff))
     return out
+
+
+def rolling_verdicts(seen: Rolling) -> list[tuple[str, bool]]:
+    slowest = max(seen.restart_s, key=lambda name: seen.restart_s[name])
+    out = [
+        (f"rolling restarts: {what} p50 {p50:.1f} ms, p99 {p99:.1f} ms, slowest {worst:.0f} ms of {len(seconds)}", True)
+        for what, seconds in (("pushes", seen.push_s), ("queries", seen.query_s))
+        for p50, p99, worst in (np.percentile(seconds, (50, 99, 100)) * 1e3,)
+    ]
+    mean = sum(seen.restart_s.values()) / len(seen.restart_s)
+    took = f"{mean:.1f} s each, most {seen.restart_s[slowest]:.1f} s ({slowest})"
+    out.append((f"rolling restarts: {len(seen.restart_s)} processes, {took}", True))
+    first = f", first: {seen.failures[0][:200]}" if seen.failures else ""
+    out.append((f"rolling restarts: {len(seen.failures)} failures (hold 0){first}", not seen.failures))
+    return out
+
+
+def gossip_verdict(parts: list[float]) -> tuple[str, bool]:
+    return f"gossip: {gossip_bench.in_words(parts)} (hold {GOSSIP_HOLD:.2f})", parts[-1] <= GOSSIP_HOLD
 
 
 def main() -> int:
@@ -213,7 +254,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--runs", type=int, default=10, help="counted runs of each query")
-    parser.add_argument("--lane", action="append", choices=["ordered", "shuffled", "churning", "large"])
+    parser.add_argument("--lane", action="append", choices=LANES)
     parser.add_argument("--only", action="append", help="servers whose name begins with this (mimir-rw, prometheus …)")
     parser.add_argument("--newest", type=Path, default=Path(".bench/newest/usr/bin"), help="directory of newer peers")
     parser.add_argument("--extra", default="", help="more flags for mimir-rw, separated by blanks")
@@ -223,19 +264,26 @@ def main() -> int:
     extra = args.extra.split()
     recipes = [mimir_rw("mimir-rw", *extra), mimir_rw_cluster(CLUSTER, *extra)]
     recipes += peers(args.newest if args.newest.is_dir() else None)
-    recipes = [r for r in recipes if not args.only or r.name.startswith(tuple(args.only))]
-    if not any(r.name.startswith("newest") for r in recipes):
+    recipes = [r for r in recipes if not args.only or r.name.startswith(tuple(args.only))] if lanes(args, 0) else []
+    if recipes and not any(r.name.startswith("newest") for r in recipes):
         console.print(f"[dim]no newer peers in {args.newest} (scripts/newest-peers fetches them)[/dim]")
     end_ms = int(time.time() * 1000) // 15_000 * 15_000
     with tempfile.TemporaryDirectory(prefix="mimir-rw-bench-") as work:
         columns = [run_server(recipe, args, end_ms, Path(work), console) for recipe in recipes]
-    console.print(ingest_table(columns))
-    console.print(query_table([c for c in columns if c.queries]))
+    results: list[tuple[str, bool]] = []
+    if columns and columns[0].name == "mimir-rw":
+        results += verdicts(columns)
+    results += cluster_verdicts(columns)
+    if wanted(args, "gossip"):
+        console.print("[dim]gossip at rest[/dim]")
+        results.append(gossip_verdict(gossip_bench.measure()))
+    if columns:
+        console.print(ingest_table(columns))
+        console.print(query_table([c for c in columns if c.queries]))
     failed = 0
-    if columns[0].name.startswith("mimir-rw"):
-        for text, held in verdicts(columns) + cluster_verdicts(columns):
-            console.print(f"{'[green]ok  [/green]' if held else '[red]FAIL[/red]'} {text}")
-            failed += not held
+    for text, held in results:
+        console.print(f"{'[green]ok  [/green]' if held else '[red]FAIL[/red]'} {text}")
+        failed += not held
     return 1 if failed else 0
 
 

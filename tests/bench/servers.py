@@ -44,6 +44,8 @@ class Server:
     data: Path
     pids: list[int]
     rss_empty: int = 0
+    cluster: Cluster | None = None
+    """Of the recipes for one."""
 
     @property
     def url(self) -> str:
@@ -169,7 +171,7 @@ def _cluster(recipe: Recipe, data: Path) -> Iterator[Server]:
     cluster = Cluster(data, flags=recipe.argv(0, data))
     try:
         cluster.start()
-        yield Server(recipe, cluster.gateway.port, data, cluster.pids())
+        yield Server(recipe, cluster.gateway.port, data, cluster.pids(), cluster=cluster)
     finally:
         cluster.close()
 
