@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import queue
 import socket
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +13,12 @@ from typing import Any
 import pytest
 
 from tests.e2e.processes import free_port
+from tests.e2e.programs import Program, gossip_peer
 from tests.kv_values import ENTRIES, Entries, Entry
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
-WAIT_S = 60.0
 LABEL = "test"
-ROOT = Path(__file__).resolve().parents[2]
 ALIVE, LEFT = 0, 3
 QUICK = {
     "gossip_interval_s": 0.02,
@@ -77,47 +73,6 @@ class Relay:
             pass
 
 
-class Program:
-    """A program that tells in lines of JSON what it knows and is told in lines what to do."""
-
-    def __init__(self, command: list[str], log: Path) -> None:
-        self._log = log.open("wb")
-        self._popen = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
-        )
-        self._lines: queue.Queue[str] = queue.Queue()
-        self.last: Any = None
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def say(self, line: str) -> None:
-        assert self._popen.stdin is not None
-        self._popen.stdin.write(line + "\n")
-        self._popen.stdin.flush()
-
-    def until(self, what: str, holds: Callable[[Any], bool]) -> Any:
-        """Read on until `holds` is true of what the program tells."""
-        deadline = time.monotonic() + WAIT_S
-        while self.last is None or not holds(self.last):
-            try:
-                self.last = json.loads(self._lines.get(timeout=max(0.0, deadline - time.monotonic())))
-            except queue.Empty:
-                raise AssertionError(f"waited in vain until {what}; last: {self.last}") from None
-        return self.last
-
-    def end(self) -> int:
-        return self._popen.wait(timeout=WAIT_S)
-
-    def kill(self) -> None:
-        self._popen.kill()
-        self._popen.wait()
-        self._log.close()
-
-    def _read(self) -> None:
-        assert self._popen.stdout is not None
-        for line in self._popen.stdout:
-            self._lines.put(line)
-
-
 class Cluster:
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -133,14 +88,12 @@ class Cluster:
             "randomize_node_name": False, "cluster_label": LABEL, "join_members": [f"127.0.0.1:{p}" for p in join],
         } | QUICK  # fmt: skip
         command = [sys.executable, "-m", "tests.e2e.gossip_member", json.dumps(settings)]
-        return self.start(name, command), relay.port
+        return self._keep(Program(command, self.place / f"{name}.log")), relay.port
 
-    def peer(self, name: str, join: int) -> Program:
-        script = str(ROOT / "tests" / "e2e" / "gossip_peer.py")
-        return self.start(name, [sys.executable, script, str(free_port()), name, LABEL, str(join)])
+    def peer(self, name: str, join: int, label: str = LABEL) -> Program:
+        return self._keep(gossip_peer(self.place, name, label=label, join=join))
 
-    def start(self, name: str, command: list[str]) -> Program:
-        program = Program(command, self.place / f"{name}.log")
+    def _keep(self, program: Program) -> Program:
         self.programs.append(program)
         return program
 
@@ -217,8 +170,7 @@ def test_join_split_converge_and_leave(cluster: Cluster) -> None:
 def test_another_cluster_is_not_joined(cluster: Cluster) -> None:
     a, port_a = cluster.member("a", [])
     a.until("it is up", has_members(a=ALIVE))
-    script = str(ROOT / "tests" / "e2e" / "gossip_peer.py")
-    stranger = cluster.start("s", [sys.executable, script, str(free_port()), "s", "other", str(port_a)])
+    stranger = cluster.peer("s", port_a, label="other")
     assert stranger.end() != 0
     a.say("put key x from-a")
     a.until("it goes on", has_entries(x="from-a"))
