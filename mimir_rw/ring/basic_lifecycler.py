@@ -81,6 +81,9 @@ class BasicLifecycler(Service):
         elif self._registered:
             await entry.apply_if_possible(membership.change_state(InstanceState.LEAVING), "the ring does not know")
 
+    def readiness(self) -> str | None:
+        return self._entry.readiness()
+
     async def change_state(self, state: InstanceState) -> None:
         """Raises Unavailable."""
         await self._entry.apply(membership.change_state(state))

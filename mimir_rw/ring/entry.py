@@ -96,6 +96,8 @@ class RingEntry:
         self.own: InstanceDesc = nobody(me)
         self.ring: RingDesc = EMPTY
         """As it was when last written to."""
+        self._rival = ""
+        """Address of another process that has overwritten the entry since it was written last."""
         self._metrics = metrics
         metrics.tokens_to_own.set(me.tokens_count)
 
@@ -109,6 +111,7 @@ class RingEntry:
 
             def change(ring: RingDesc | None) -> RingDesc | None:
                 before = EMPTY if ring is None else ring
+                self._look_for_rival(before)
                 own, stored = step(before, self.own, self.now_s())
                 outcome[:] = [(own, before if stored is None else stored)]
                 return stored
@@ -119,6 +122,24 @@ class RingEntry:
         ahead_s = self.own.timestamp_s - self.now_s()
         if ahead_s > _AHEAD_WARNED_S:
             self.log.warning("an earlier heartbeat is ahead of this machine's clock", seconds=ahead_s)
+
+    def readiness(self) -> str | None:
+        """One entry for two processes: what is written to it goes to either, and what is read from it is a part."""
+        if not self._rival:
+            return None
+        return (
+            f"another process, at {self._rival}, has this instance's id ({self.own.id}): give each its own "
+            "(-common.instance-id)"
+        )
+
+    def _look_for_rival(self, ring: RingDesc) -> None:
+        """Once this process has written its address, only another one writes a different address."""
+        known = ring.get(self.own.id)
+        written = self.own.timestamp_s > 0
+        rival = known.addr if written and known is not None and known.addr != self.own.addr else ""
+        if rival and rival != self._rival:
+            self.log.warning("another process has this instance's id", addr=self.own.addr, other=rival)
+        self._rival = rival
 
     async def apply_insisting(self, step: Step) -> None:
         """Carry out a step as soon as the store can be written to."""

@@ -128,6 +128,8 @@ class Lifecycler(Service):
         those that run are not made unready by one that fails."""
         if self.own.state is not InstanceState.ACTIVE:
             return f"this instance is {self.own.state.name} in the ring"
+        if (wrong := self._entry.readiness()) is not None:
+            return wrong
         if self._was_ready:
             return None
         if self._settings.readiness_check_ring_health and (wrong := self._problem()) is not None:

@@ -115,6 +115,15 @@ def ready(process: Process) -> Answer:
     return request(process.url + "/ready")
 
 
+def complaint(process: Process) -> bytes:
+    """Why it is not ready; nothing when it is, or cannot be asked."""
+    try:
+        answer = ready(process)
+    except OSError:
+        return b""
+    return answer.body if answer.status != 200 else b""
+
+
 class Certificates:
     def __init__(self, directory: Path) -> None:
         directory.mkdir()
@@ -220,3 +229,14 @@ def test_a_process_of_another_cluster_stays_alone(members: Callable[..., Members
     assert set(states(other)) == {"z"}
     assert set(states(cluster.processes["a"])) == set(ZONES)
     cluster.serve("without_the_other")
+
+
+def test_two_processes_with_one_id_say_so_until_one_is_gone(members: Callable[..., Members]) -> None:
+    cluster = members("-ingester.ring.heartbeat-period=1s")
+    twin = cluster.add("a", "a", place="twin")
+    twin.spawn()
+    for process in (cluster.processes["a"], twin):
+        until(lambda p=process: b"-common.instance-id" in complaint(p), "it is complained about")
+    twin.kill()
+    cluster.processes["a"].wait_ready()
+    cluster.serve("without_the_twin")

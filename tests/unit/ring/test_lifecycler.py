@@ -391,3 +391,37 @@ async def test_watchers_of_a_ring(world):
     await asyncio.sleep(0.1)
     assert seen == [1, 2]
     assert len(ring.view()) == 3
+
+
+@pytest.mark.parametrize("kind", ["lifecycler", "basic"])
+def test_two_processes_with_one_id_notice_and_are_not_ready_until_one_is_gone(kind):
+    @simulated
+    async def script(world):
+        ring = world.service()
+        life = getattr(world, kind)(ring)
+        await world.start(ring, life)
+        await asyncio.sleep(31)
+        assert life.readiness() is None
+        other = dataclasses.replace((await world.ring())["me-1"], addr="elsewhere:9095", timestamp_s=world.now_s + 1)
+        await world.put(other)
+        await asyncio.sleep(15)
+        assert "elsewhere:9095" in life.readiness()
+        assert "-common.instance-id" in life.readiness()
+        assert (await world.ring())["me-1"].addr == "me:9095"
+        await asyncio.sleep(15)
+        assert life.readiness() is None
+
+    script()
+
+
+@simulated
+async def test_one_that_is_back_with_another_address_is_itself(world):
+    ring = world.service()
+    before = InstanceDesc(
+        "me-1", addr="before:9095", zone="a", timestamp_s=world.now_s + 5, tokens=(1, 2, 3, 4), versions=OURS
+    )
+    await world.put(before)
+    life = world.lifecycler(ring)
+    await world.start(ring, life)
+    assert life.readiness() is None
+    assert (await world.ring())["me-1"].addr == "me:9095"
