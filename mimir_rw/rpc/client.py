@@ -93,7 +93,8 @@ class ClientConnection(Connection):
             self._traffic.handshake_failed(refusal_reason(error))
             self.abort(str(error))
             return
-        self.greeted.set_result(None)
+        if not self.greeted.done():  # whoever waited may have given up in this very moment
+            self.greeted.set_result(None)
 
     def _message(self, frame: Frame, waiting: asyncio.Future[Message] | ClientStream) -> None:
         message = Message(decode_message_header(frame.header), frame.payload)

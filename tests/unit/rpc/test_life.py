@@ -312,6 +312,37 @@ def test_a_peer_that_says_nothing_is_given_up(world: World) -> None:
     world.call(script)
 
 
+def test_a_greeting_that_comes_as_its_time_ends(world: World) -> None:
+    """Held up meanwhile, the caller finds its timer and the other side's greeting waiting, in this order."""
+    process = world.sim.network.spawn(world.near)
+
+    async def main() -> None:
+        pool = RpcPools(
+            identity=CLIENT_ID,
+            settings=world.peer_settings,
+            rng=world.sim.rng("peers"),
+            metrics=RpcMetrics(world.client_metrics),
+        )
+        life = asyncio.create_task(pool.live())
+        await pool.wait_state(ServiceState.RUNNING)
+        assert "did not answer within 3 s" in str(await failure(echo(pool.peer("far:9095"))))
+        pool.request_stop()
+        await life
+
+    async def run() -> None:
+        world.sim.network.set_link(world.far, Link(latency_s=0.8, jitter_s=0.0))
+        calling = process.run(main())
+        await asyncio.sleep(2.5)
+        process.freeze()
+        await asyncio.sleep(1)
+        process.thaw()
+        await calling
+
+    world.serve()
+    world.sim.run(run())
+    assert world.sim.loop.complaints == []
+
+
 @pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n\r\n", bytes(16), b"\x01" + bytes(15), b""], ids=repr)
 def test_a_caller_that_speaks_otherwise_is_turned_away(world: World, said: bytes) -> None:
     async def main() -> None:
