@@ -12,9 +12,11 @@ import contextlib
 import gc
 import heapq
 import socket
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from contextvars import Context, copy_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from mimir_rw.testing.process import PROCESS, SimProcess, current_process
@@ -250,8 +252,14 @@ class SimLoop(asyncio.BaseEventLoop):
 def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     assert isinstance(loop, SimLoop)
     error = context.get("exception")
-    detail = f": {type(error).__name__}: {error}" if error is not None else ""
+    detail = f": {type(error).__name__}: {error}, {_place(error)}" if error is not None else ""
     loop.complaints.append(f"{context.get('message')}{detail}")
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised, innermost first."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    return " in ".join(f"{frame.name} ({Path(frame.filename).name}:{frame.lineno})" for frame in reversed(frames))
 
 
 def _callback_name(handle: asyncio.Handle) -> str:
