@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.members import Members, complaint, ready, until
 from tests.e2e.processes import Process, mimir_rw, request
 from tests.e2e.remote_write import Sender
 
@@ -61,3 +62,35 @@ def test_full_disk_and_recovery(tmp_path: Path, small_disk: Path, keep: Callable
     server.kill()
     server.start()
     sender.check(server.url + "/prometheus")
+
+
+def test_a_full_disk_in_one_zone_is_not_noticed_by_senders(tmp_path: Path, small_disk: Path) -> None:
+    """Its ingester says why it is not ready, the other zones carry on, and it comes back with the space."""
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(2 << 20))
+    cluster = Members(tmp_path, "-log.level=warn", data={"a": small_disk / "tsdb"})
+    try:
+        cluster.start()
+        full, other = cluster.processes["a"], cluster.processes["b"]
+        sender = Sender(other.port, "disk", 200, int(time.time() * 1000) - 600_000, pause=0.005)
+        sender.start()
+        until(lambda: b"space" in complaint(full).lower(), "the disk is full")
+        acknowledged = len(sender.acknowledged)
+        until(lambda: len(sender.acknowledged) > acknowledged + 100, "writes go on")
+        for zone in ("b", "c"):
+            assert ready(cluster.processes[zone]).status == 200
+
+        ballast.unlink()
+        full.wait_ready(30)
+        acknowledged = len(sender.acknowledged)
+        until(lambda: len(sender.acknowledged) > acknowledged + 20, "writes go on")
+        sender.finish()
+        assert not sender.refused, sender.refused[0]
+        for process in (full, other):
+            sender.check(process.url + "/prometheus")
+
+        # What it takes now counts: with one of the others gone it is needed.
+        cluster.processes["c"].kill()
+        cluster.serve("after")
+    finally:
+        cluster.close()
