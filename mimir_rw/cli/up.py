@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -19,7 +20,7 @@ from mimir_rw.runner.gateway import GatewayOptions, gateway_config
 from mimir_rw.runner.layout import Layout, read_write_layout
 from mimir_rw.runner.local import Child, LocalCluster
 from mimir_rw.runner.preflight import CannotStart, check, find_nginx
-from mimir_rw.runner.table import children_table, first_steps
+from mimir_rw.runner.table import children_view, first_steps
 
 
 def up(
@@ -64,7 +65,7 @@ async def _live(layout: Layout, nginx: str) -> None:
     view = _LiveTable(console) if console.is_terminal else _Lines()
     cluster = LocalCluster(layout=layout, nginx=nginx, changed=view.show)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, cluster.request_stop)
     with view:
         telling = loop.create_task(_tell_when_ready(cluster, view))
@@ -76,7 +77,8 @@ async def _live(layout: Layout, nginx: str) -> None:
 
 async def _tell_when_ready(cluster: LocalCluster, view: _LiveTable | _Lines) -> None:
     await cluster.ready.wait()
-    view.say(first_steps(cluster.layout))
+    with contextlib.suppress(OSError):
+        view.say(first_steps(cluster.layout))
 
 
 class _LiveTable:
@@ -91,13 +93,14 @@ class _LiveTable:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.stop()
+        with contextlib.suppress(OSError):
+            self._live.stop()
 
     def show(self, children: Sequence[Child]) -> None:
-        self._live.update(children_table(children), refresh=True)
+        self._live.update(children_view(children), refresh=True)
 
     def say(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 class _Lines:

@@ -92,11 +92,17 @@ class LocalCluster:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Live until `request_stop`; returns when every child has ended."""
+        """Live until `request_stop`; when it returns, for whatever reason, every child has ended."""
         self._prepare()
+        try:
+            for child in self._nodes:
+                await self._start(child)
+            await self._watch()
+        finally:
+            await self._stop_all()
+
+    async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
-        for child in self._nodes:
-            await self._start(child)
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
             while not self._stopping.is_set():
                 await asyncio.gather(*(self._look(child, session, loop.time()) for child in self._nodes))
@@ -106,10 +112,14 @@ class LocalCluster:
                     await self._look_at_gateway(session, loop.time())
                 if all(child.state == "ready" for child in self.children):
                     self.ready.set()
-                self._changed(self.children)
+                self._tell()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), POLL_S)
-        await self._stop_all()
+
+    def _tell(self) -> None:
+        """A terminal that was closed, or a pipe that nobody reads, is no reason to leave children behind."""
+        with contextlib.suppress(OSError):
+            self._changed(self.children)
 
     def _node(self, node: Node, server: Sequence[str]) -> Child:
         return Child(
@@ -184,7 +194,7 @@ class LocalCluster:
             return
         assert child.process is not None
         child.state, child.detail = "stopping", ""
-        self._changed(self.children)
+        self._tell()
         child.process.send_signal(signal.SIGQUIT if child.target == "nginx" else signal.SIGTERM)
         try:
             await asyncio.wait_for(child.process.wait(), STOP_S_MAX)
@@ -192,7 +202,7 @@ class LocalCluster:
             child.process.kill()
             await child.process.wait()
         child.state = "stopped"
-        self._changed(self.children)
+        self._tell()
 
 
 async def _readiness(session: aiohttp.ClientSession, url: str) -> tuple[str, str]:

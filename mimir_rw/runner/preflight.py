@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from mimir_rw.runner.layout import Layout
 
@@ -27,11 +28,34 @@ def find_nginx() -> str | None:
 
 def check(layout: Layout, *, nginx: str | None, free: Callable[[str, int], str | None] | None = None) -> None:
     """Raises CannotStart. free: why a port cannot be taken, or None."""
+    left = running_on(layout)
+    if left:
+        raise CannotStart(
+            f"{', '.join(left)} of an earlier start run{'s' if len(left) == 1 else ''} on {layout.data}; "
+            f"`make down DATA={layout.data}` stops what is left there"
+        )
     reasons = [*_port_reasons(layout, free or port_reason)]
     if nginx is None:
         reasons.append(f"nginx is not installed; {_NGINX_HINT}")
     if reasons:
         raise CannotStart("\n".join(reasons))
+
+
+def running_on(layout: Layout) -> list[str]:
+    """What runs on the data directory already: two runners would take each other's files. Empty where there is no
+    /proc to ask."""
+    files = {"the runner": layout.data / "mimir-rw.pid"}
+    files |= {node.name: layout.data / node.name / "pid" for node in layout.nodes}
+    return [name for name, file in files.items() if _lives(file)]
+
+
+def _lives(pid_file: Path) -> bool:
+    try:
+        pid = int(pid_file.read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return False
+    return b"mimir" in command
 
 
 def _port_reasons(layout: Layout, free: Callable[[str, int], str | None]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -11,35 +12,37 @@ from mimir_rw.runner.layout import Layout
 from mimir_rw.runner.local import Child
 
 _STYLES = {"ready": "green", "ended": "red", "not ready": "yellow", "starting": "yellow", "stopping": "yellow"}
-_DETAIL_CHARACTERS = 70
 _MIB = 1 << 20
+
+
+def children_view(children: Sequence[Child]) -> Group:
+    """A row per process, and a line for each that is not well: both keep their shape in a narrow terminal."""
+    troubles = [
+        Text(f"{child.name}: {' '.join(child.detail.split())}", style="yellow", no_wrap=True, overflow="ellipsis")
+        for child in children
+        if child.detail
+    ]
+    return Group(children_table(children), *troubles)
 
 
 def children_table(children: Sequence[Child]) -> Table:
     """A row per process."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("process", "target", "zone", "state", "address", "RSS MiB", "restarts"):
-        table.add_column(title, justify="right" if title in ("RSS MiB", "restarts") else "left")
+        right = title in ("RSS MiB", "restarts")
+        table.add_column(title, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
     for child in children:
         rss = child.rss_bytes()
-        state = Text(child.state, style=_STYLES.get(child.state, "dim"))
-        if child.detail:
-            state.append(f"  {_short(child.detail)}", style="dim")
         table.add_row(
             child.name,
             child.target,
             child.zone or "-",
-            state,
+            Text(child.state, style=_STYLES.get(child.state, "dim")),
             child.address,
             "-" if rss is None else f"{rss / _MIB:.0f}",
             str(child.restarts or "-"),
         )
     return table
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _DETAIL_CHARACTERS else line[: _DETAIL_CHARACTERS - 1] + "…"
 
 
 def first_steps(layout: Layout) -> str:

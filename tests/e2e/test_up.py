@@ -94,3 +94,22 @@ def test_a_killed_process_is_started_again(tmp_path: Path, started: Callable[...
         text = ours.log_path.read_text().partition("ended: killed by SIGKILL")[2]
         lines = [line for line in text.splitlines() if line.startswith("write-b ")]
     assert pid_path.read_text() != before
+
+
+def test_what_a_killed_runner_left_is_named_and_stopped(tmp_path: Path, started: Callable[..., Process]) -> None:
+    ours = started()
+    ours.kill()
+    data = tmp_path / "data"
+    again = up(tmp_path)
+    done = subprocess.run(again.argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "write-a, " in done.stderr
+    assert f"make down DATA={data}" in done.stderr
+
+    script = Path(__file__).parents[2] / "scripts" / "down"
+    done = subprocess.run([script, data], capture_output=True, text=True, check=False, timeout=200)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split()[1] for line in done.stdout.splitlines()] == ["nginx", "read-1", "backend-a", "write-a"]
+    assert not list(data.glob("*/pid"))
+    done = subprocess.run([script, data], capture_output=True, text=True, check=False, timeout=60)
+    assert "is not running on" in done.stdout

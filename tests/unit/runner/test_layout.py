@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,20 @@ def test_a_taken_port_is_seen(unused_tcp_port_factory):
         assert port_reason("127.0.0.1", holder.getsockname()[1]) == "it is taken"
     assert port_reason("127.0.0.1", 70_000) == "ports end at 65535"
     assert port_reason("127.0.0.1", unused_tcp_port_factory()) is None
+
+
+def test_two_runners_do_not_share_a_directory(tmp_path):
+    layout = read_write_layout(data=tmp_path)
+    (tmp_path / "write-a").mkdir()
+    (tmp_path / "read-1").mkdir()
+    (tmp_path / "mimir-rw.pid").write_text("what no process id is\n")
+    (tmp_path / "read-1" / "pid").write_text(f"{2**30}\n")
+    check(layout, nginx="nginx", free=lambda host, port: None)
+    program = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)", "mimir-rw"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE) as left:
+        assert left.stdout is not None
+        left.stdout.readline()
+        (tmp_path / "write-a" / "pid").write_text(f"{left.pid}\n")
+        with pytest.raises(CannotStart, match=f"^write-a of an earlier start runs on {tmp_path}; `make down"):
+            check(layout, nginx="nginx", free=free)
+        left.kill()

@@ -1,16 +1,18 @@
 """The local runner over small programs of the test's own instead of servers and nginx."""
 
 import asyncio
+import io
 import os
 import signal
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from mimir_rw.runner.layout import read_write_layout
-from mimir_rw.runner.local import LocalCluster
-from mimir_rw.runner.table import children_table, first_steps
+from mimir_rw.runner.local import Child, LocalCluster
+from mimir_rw.runner.table import children_table, children_view, first_steps
 
 SERVER = """
 import http.server, sys
@@ -88,3 +90,33 @@ async def test_starts_restarts_and_stops_in_order(tmp_path, base_port, unused_tc
         await running
     assert watch.stopped == ["nginx", "read", "backend", "write"]
     assert all(each.pid is None for each in cluster.children)
+
+
+async def test_nobody_is_left_when_the_terminal_goes_away(tmp_path, base_port, unused_tcp_port_factory):
+    def gone(children) -> None:
+        raise BrokenPipeError
+
+    cluster = make(tmp_path, base_port, unused_tcp_port_factory(), gone)
+    running = asyncio.ensure_future(cluster.run())
+    async with asyncio.timeout(60):
+        await cluster.ready.wait()
+    pids = [child.pid for child in cluster.children]
+    running.cancel()
+    await asyncio.wait([running])
+    assert None not in pids
+    assert all(child.pid is None for child in cluster.children)
+
+
+def test_the_table_fits_a_narrow_terminal():
+    detail = "killed by SIGKILL; starts again in 1 s, see /a/rather/long/path/to/the/logs/of/write-b.log"
+    children = [
+        Child("write-a", "write", "zone-a", "127.0.0.1:8001", [], Path("a.log"), state="ready"),
+        Child("write-b", "write", "zone-b", "127.0.0.1:8002", [], Path("b.log"), state="ended", detail=detail),
+    ]
+    console = Console(width=80, file=io.StringIO())
+    console.print(children_view(children))
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) == 4
+    assert lines[2].split()[:5] == ["write-b", "write", "zone-b", "ended", "127.0.0.1:8002"]
+    assert lines[3].startswith("write-b: killed by SIGKILL; starts again in 1 s, see /a/")
+    assert lines[3].endswith("…")
