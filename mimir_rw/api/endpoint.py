@@ -65,6 +65,8 @@ class Surroundings:
     rng: Rng
     read_seconds_max: float = 30.0
     """Longest time for reading a request."""
+    start_seconds_max: float = 0.0
+    """How long a request that may wait does so while the components start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class EndpointSpec:
     auth: bool = False
     gated: bool = False
     """Does it need the components of this process, which start after the server and stop before it?"""
+    waits: bool = False
+    """Does it wait a moment for them to start? A gateway has few tries; one that found a process starting is lost."""
     errors: ErrorStyle = ErrorStyle.TEXT
     gzip: bool = False
     """May the answer be compressed when the client asks for it?"""
@@ -146,7 +150,7 @@ class Endpoint:
         spec = self._spec
         try:
             if spec.gated and not self._around.traffic.open:
-                raise Unavailable(self._around.traffic.refusal())
+                await self._wait_open()
             if spec.auth:
                 call.tenant = self._around.tenants.resolve(call.scope)
             if spec.form_bytes_max:
@@ -163,6 +167,14 @@ class Endpoint:
         except Exception:
             self._around.log.exception("request failed unexpectedly", route=spec.route, tenant=call.tenant)
             return error_answer(Internal("internal error; the log of this process has the details"), spec.errors)
+
+    async def _wait_open(self) -> None:
+        """Raises Unavailable when the components do not run, soon enough for a request that may wait."""
+        around = self._around
+        if self._spec.waits:
+            await around.traffic.wait_open(around.start_seconds_max)
+        if not around.traffic.open:
+            raise Unavailable(around.traffic.refusal())
 
     def _refusal(self, call: Call, error: MimirError) -> Answer:
         spec = self._spec

@@ -56,6 +56,7 @@ class Route:
             route=label,
             auth=self.auth,
             gated=self.component not in EVERYWHERE,
+            waits=self.component == FRONTEND,
             errors=self.errors,
             gzip=query or self.path == "/metrics",
             form_bytes_max=form_bytes_max if query else 0,

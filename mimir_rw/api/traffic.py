@@ -10,6 +10,7 @@ it is the first, waiting until the requests in flight have ended before anything
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from mimir_rw.kit.service import Service
 
@@ -24,6 +25,7 @@ class TrafficGate(Service):
         self._delay_s = delay_s
         self._graceful_s = graceful_s
         self._idle = asyncio.Event()
+        self._opened = asyncio.Event()
         self.open = False
         self.closing = False
         """True from the moment the process stops: answers then ask for their connection to be closed."""
@@ -31,6 +33,15 @@ class TrafficGate(Service):
 
     async def start_up(self) -> None:
         self.open = True
+        self._opened.set()
+
+    async def wait_open(self, seconds: float) -> None:
+        """Return when it is open, and after so many seconds at the latest; at once when the process stops."""
+        if self.closing:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._opened.wait()
 
     async def shut_down(self) -> None:
         if self.open and self._delay_s:

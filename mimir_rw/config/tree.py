@@ -321,7 +321,7 @@ class FrontendConfig:
     not_running_timeout: int = duration(
         "2s",
         flag="query-frontend.not-running-timeout",
-        help="How long a request waits for a query-scheduler where none is known.",
+        help="How long a request waits for a query-frontend that starts, and for a query-scheduler to be known.",
         category=ADVANCED,
     )
     instance_interface_names: tuple[str, ...] = names(

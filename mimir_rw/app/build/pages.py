@@ -67,6 +67,7 @@ class Pages:
             log=get_logger(component="api"),
             rng=base.rng,
             read_seconds_max=base.config.server.http_server_read_timeout / 1000,
+            start_seconds_max=base.config.frontend.not_running_timeout / 1000,
         )
         return Application(
             components=base.apis,

@@ -81,6 +81,11 @@ class QuerierService(Service):
     async def start_up(self) -> None:
         self._following = self.tasks.spawn(self._follow(), name="query-schedulers")
 
+    def readiness(self) -> str | None:
+        if any(pull.target.reachable() for pull in self._pulls.values()):
+            return None
+        return "no query-scheduler can be reached"
+
     async def shut_down(self) -> None:
         """Pull no more, and finish what runs."""
         self._following.cancel()

@@ -218,6 +218,7 @@ def build_site(
     limits=None,
     cluster=None,
     gossip=None,
+    start_seconds_max=0.01,
 ):
     """cluster, gossip: what serves the pages of rings and of gossip; without them there are none."""
     metrics = Metrics()
@@ -234,6 +235,7 @@ def build_site(
         traffic=traffic,
         log=get_logger(),
         rng=seeded_rng(1),
+        start_seconds_max=start_seconds_max,
     )
     distributor, place = FakeDistributor(), FakePlace()
     queries = FakeQueries()

@@ -212,3 +212,25 @@ async def test_metadata():
 async def test_format_query():
     reply = await build_site().get(f"{P}/format_query?query=a+%2B+b")
     assert json.loads(reply.body) == {"status": "success", "data": "A + B"}
+
+
+async def test_a_query_waits_for_a_process_that_starts():
+    site = build_site(start_seconds_max=60)
+    site.traffic.open = False
+    asked = asyncio.ensure_future(site.get(f"{P}/query?query=up"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not asked.done()
+    assert site.queries.calls == []
+    await site.traffic.start_up()
+    assert (await asked).status == 200
+    await site.traffic.shut_down()
+    assert error_of(await site.get(f"{P}/query?query=up"))[0] == 503
+
+
+async def test_a_query_does_not_wait_for_ever_for_a_process_that_starts():
+    site = build_site(start_seconds_max=0.01)
+    site.traffic.open = False
+    status, _, text = error_of(await site.get(f"{P}/labels"))
+    assert status == 503
+    assert "starting" in text
