@@ -12,6 +12,7 @@ from rich.console import Console
 
 from mimir_rw.runner.layout import read_write_layout
 from mimir_rw.runner.local import Child, LocalCluster
+from mimir_rw.runner.preflight import port_reason
 from mimir_rw.runner.table import children_table, children_view, first_steps
 
 SERVER = """
@@ -46,8 +47,14 @@ def make(directory: Path, base: int, gateway: int, changed) -> LocalCluster:
 
 
 @pytest.fixture
-def base_port(unused_tcp_port_factory) -> int:
-    return unused_tcp_port_factory() // 300 * 300 % 30000 + 20000
+def base_port(tmp_path) -> int:
+    """One whose ports are all free now."""
+    first = 20_000 + os.getpid() % 97
+    for base in range(first, 60_000, 300):
+        nodes = read_write_layout(data=tmp_path, base_port=base).nodes
+        if all(port_reason(node.host, port) is None for node in nodes for port in node.ports):
+            return base
+    raise AssertionError("no free ports")
 
 
 class Watch:
