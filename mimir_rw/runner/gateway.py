@@ -47,9 +47,9 @@ class _Kind:
 
 _PUSH = _Kind("proxy_request_buffering on;", "10s")
 _QUERY = _Kind("proxy_request_buffering on;", "150s")
-# An upstream that failed is left alone for a moment, but not while its one neighbour in a small group might be the next
-# to go: a refused connection costs nothing, having no upstream left costs the request.
-_FAILURES = {"write": "max_fails=1 fail_timeout=3s", "read": "max_fails=0", "backend": "max_fails=0"}
+# A refused connection costs nothing, having no upstream left costs the request: an upstream is left alone only for what
+# costs seconds, a frozen process behind a push, and not for one failure, which all may have in the same moment.
+_FAILURES = {"write": "max_fails=3 fail_timeout=3s", "read": "max_fails=0", "backend": "max_fails=0"}
 
 
 def gateway_config(options: GatewayOptions, *, prefixes: Prefixes | None = None) -> str:
