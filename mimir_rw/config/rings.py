@@ -88,6 +88,14 @@ class IngesterRingConfig(RingConfig):
         help="Zones whose ingesters are left out of the ring. It must be the same in all processes.",
         category=ADVANCED,
     )
+    shards_cached_max: int = integer(
+        4096,
+        flag=".shards-cached-max",
+        help="Shards of tenants (limits.ingestion_tenant_shard_size) that are remembered between two changes of the "
+        "ring; others are worked out for each push and query.",
+        category=ADVANCED,
+        low=1,
+    )
     instance_availability_zone: str = text(
         "",
         flag=".instance-availability-zone",

@@ -147,6 +147,14 @@ class DistributorConfig:
         "0 always sends labels.",
         category=ADVANCED,
     )
+    tenants_max: int = integer(
+        10_000,
+        flag="distributor.tenants-max",
+        help="Tenants whose rates and known series this distributor keeps in mind. Beyond it the one longest unused is "
+        "forgotten, and its rates begin anew with its next push.",
+        category=ADVANCED,
+        low=1,
+    )
     ring: ForgettingRingConfig = section(ForgettingRingConfig, flag_prefix="distributor.ring")
     instance_limits: DistributorInstanceLimits = section(DistributorInstanceLimits)
 

@@ -30,11 +30,6 @@ class ReplicationSet:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", tuple(instance.id for instance in self.instances))
 
-    @property
-    def successes_needed(self) -> int:
-        """Of instances, where the set is not zone aware."""
-        return len(self.instances) - self.max_errors
-
     def zones(self) -> tuple[str, ...]:
         return tuple(sorted({instance.zone for instance in self.instances}))
 

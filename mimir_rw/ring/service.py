@@ -115,6 +115,12 @@ class RingMetrics:
             ("name",),
             self._foreign,
         )
+        metrics.gauges_read(
+            "mimir_rw_ring_cached_shards",
+            "Shards of tenants remembered since the ring last changed.",
+            ("name",),
+            self._cached_shards,
+        )
 
     def watch(self, ring: RingService) -> None:
         self._rings.append(ring)
@@ -136,6 +142,10 @@ class RingMetrics:
     def _foreign(self) -> Reading:
         for ring in self._rings:
             yield (ring.ring_name,), len(ring.view().foreign)
+
+    def _cached_shards(self) -> Reading:
+        for ring in self._rings:
+            yield (ring.ring_name,), ring.view().topology.shards_kept
 
     def _by_state(self) -> list[tuple[str, dict[str, list[InstanceDesc]]]]:
         now_s = self._clock.now_ms() // 1000

@@ -18,4 +18,5 @@ class RingSettings:
     shards_cached_max: int = 4096
     """Tenants' shards remembered per topology."""
     shard_topologies_max: int = 256
-    """Different sets of instances among them whose replica sets are kept."""
+    """Different sets of instances among them whose replica sets are kept. No setting: one that is not kept is made
+    again when another tenant's shard is the same."""

@@ -123,6 +123,10 @@ class Topology:
             self._shards.move_to_end(key)
         return found
 
+    @property
+    def shards_kept(self) -> int:
+        return len(self._shards)
+
     def keep_shard(self, key: Hashable, shard: Topology) -> None:
         self._shards[key] = shard
         if len(self._shards) > self.settings.shards_cached_max:

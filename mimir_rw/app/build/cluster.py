@@ -162,6 +162,7 @@ class Cluster:
                 zone_awareness=ingesters.zone_awareness_enabled if replicated else False,
                 heartbeat_timeout_s=config.heartbeat_timeout // 1000,
                 excluded_zones=ingesters.excluded_zones if replicated else (),
+                shards_cached_max=ingesters.shards_cached_max,
             ),
             clock=self._base.clock,
             metrics=self._ring_metrics,

@@ -14,7 +14,7 @@ from mimir_rw.components.distributor.replication import RingStore
 from mimir_rw.components.distributor.retry_after import RetryAfter
 from mimir_rw.components.distributor.sender import IngesterSender, LocalSender, Sender
 from mimir_rw.components.distributor.senders import Senders
-from mimir_rw.components.distributor.service import TENANTS_MAX, DistributorService
+from mimir_rw.components.distributor.service import DistributorService
 from mimir_rw.components.distributor.traffic import RingPeers
 from mimir_rw.components.distributor.user_stats import StatsPeer, UserStats
 from mimir_rw.components.ingester.service import IngesterService
@@ -120,7 +120,7 @@ class Write:
                 failures_max=breaker.failure_threshold if breaker.enabled else 0,
                 cooldown_s=breaker.cooldown_period / 1000,
             ),
-            references=References(entries_max=config.series_references_max, tenants_max=TENANTS_MAX)
+            references=References(entries_max=config.series_references_max, tenants_max=config.tenants_max)
             if config.series_references_max
             else None,
             timeout_s=config.remote_timeout / 1000,

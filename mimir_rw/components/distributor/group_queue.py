@@ -41,6 +41,8 @@ class QueueBounds:
     bytes_max: int
     rows_max: int
     message_bytes_max: int = 4 << 20
+    """No setting, like the next one: larger messages save nothing more and hold up those behind them, and so many on
+    the way keep a connection full over any distance that a zone may be at."""
     messages_max: int = 16
 
 

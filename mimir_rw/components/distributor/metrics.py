@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mimir_rw.kit.metrics import Counter, Family, Gauge, Histogram, Metrics
 
 _USER = ("user",)
@@ -14,6 +16,7 @@ class DistributorMetrics:
 
     def __init__(self, *, metrics: Metrics, discarded_samples: Family[Counter]) -> None:
         """discarded_samples: labels reason and user."""
+        self._metrics = metrics
         self.discarded_samples = discarded_samples
         self.discarded_metadata = metrics.counters(
             "cortex_discarded_metadata_total", "Metadata entries that were discarded.", ("reason", "user")
@@ -91,6 +94,14 @@ class DistributorMetrics:
 
     def tenant(self, tenant: str) -> TenantMetrics:
         return TenantMetrics(self, tenant)
+
+    def tenants_kept(self, read: Callable[[], int]) -> None:
+        self._metrics.gauges_read(
+            "mimir_rw_distributor_tenants",
+            "Tenants whose rates and known series are kept.",
+            (),
+            lambda: [((), float(read()))],
+        )
 
     def sender(self, instance_id: str) -> SenderMetrics:
         return SenderMetrics(self, instance_id)

@@ -35,7 +35,6 @@ from mimir_rw.kit.service import Service, ServiceState
 from mimir_rw.model.errors import BadRequest, Overloaded, RateLimited, TooLarge, Unavailable
 from mimir_rw.ring.desc import InstanceState
 
-TENANTS_MAX = 10_000
 IDLE_S = 20 * 60.0
 SWEEP_TICKS = 60
 AGE_TICKS = 600
@@ -89,7 +88,6 @@ class DistributorService(Service):
         clock: Clock,
         metrics: DistributorMetrics,
         series_key: Callable[[], bytes],
-        tenants_max: int = TENANTS_MAX,
     ) -> None:
         """series_key: the cluster's secret of 32 bytes that series are hashed with, as of now."""
         super().__init__("distributor")
@@ -104,9 +102,9 @@ class DistributorService(Service):
         self._clock = clock
         self._metrics = metrics
         self._series_key = series_key
-        self._tenants_max = tenants_max
         self._tenants: dict[str, Tenant] = {}  # the longest unused first
         self._rate = MovingRate()
+        metrics.tenants_kept(lambda: len(self._tenants))
 
     async def start_up(self) -> None:
         self._store.start(self.tasks)
@@ -181,7 +179,7 @@ class DistributorService(Service):
     def _make_room(self) -> None:
         """Forget the tenant longest unused when there are as many as may be. One with a request in work stays, so
         that there may be as many more as there are requests in work."""
-        if len(self._tenants) >= self._tenants_max:
+        if len(self._tenants) >= self._config.tenants_max:
             idle = next((name for name, state in self._tenants.items() if not state.inflight), None)
             if idle is not None:
                 self._forget(idle)

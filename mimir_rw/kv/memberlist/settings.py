@@ -1,4 +1,8 @@
-"""Numbers that the protocol runs by. Times are seconds, sizes bytes."""
+"""Numbers that the protocol runs by. Times are seconds, sizes bytes.
+
+Bounds without a setting keep what others send from filling the memory. They are far from what a cluster needs (a ring
+of a thousand ingesters with 512 tokens takes some 3 MiB of `value_bytes_max` and of `stream_bytes_max`); memberlist has
+its own as constants too. What is over one is counted (metrics.py: dropped, refused)."""
 
 from __future__ import annotations
 

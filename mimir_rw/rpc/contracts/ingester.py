@@ -133,9 +133,3 @@ class IngesterPeer(Protocol):
         """`Ingester.push_group` on the other side. Row numbers in the results count the rows of each payload. Raises
         Unavailable when there is no answer in time or no connection, and then the parts may have been stored."""
         ...
-
-
-class IngesterPeers(Protocol):
-    def peer(self, address: str) -> IngesterPeer:
-        """By the address in the ring; the same object as long as the address is in use."""
-        ...

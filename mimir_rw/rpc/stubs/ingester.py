@@ -197,7 +197,7 @@ class IngesterClient:
 
 
 class IngesterClients:
-    """`IngesterPeers`, and the ingesters that queriers ask, by address."""
+    """Ingesters in other processes, for distributors and queriers."""
 
     def __init__(self, pool: RpcPool, *, offload: Offload, timeout_s: float) -> None:
         """timeout_s: see `IngesterClient`."""
@@ -207,7 +207,7 @@ class IngesterClients:
         self._clients: dict[str, IngesterClient] = {}
 
     def peer(self, address: str) -> IngesterClient:
-        """See `IngesterPeers`."""
+        """By the address in the ring; the same object as long as the address is in use."""
         found = self._clients.get(address)
         if found is None:
             if len(self._clients) >= _CLIENTS_MAX:

@@ -293,6 +293,7 @@ async def test_foreign_instances_keep_a_process_from_being_ready(world):
     assert 'mimir_rw_ring_foreign_members{name="ingester"} 1.0' in text
     assert 'cortex_ring_members{name="ingester",state="ACTIVE"} 2.0' in text
     assert 'cortex_ring_tokens_total{name="ingester"} 5.0' in text
+    assert 'mimir_rw_ring_cached_shards{name="ingester"} 0.0' in text
 
 
 @simulated

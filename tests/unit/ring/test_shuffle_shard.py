@@ -78,6 +78,13 @@ def test_shards_are_those_of_the_plain_algorithm(ring, size, zone_aware, lookbac
         assert set(shard.topology.ids) == expected
 
 
+def test_as_many_shards_are_remembered_as_may_be():
+    view = ring_view(random_ring(1, per_zone=5, registered_s=1), dataclasses.replace(ZONES3, shards_cached_max=3))
+    for n in (*range(10), 9, 8):
+        view.shuffle_shard(f"tenant-{n}", 6)
+    assert view.topology.shards_kept == 3
+
+
 def test_a_shard_is_spread_over_zones_and_stable():
     ring = random_ring(1, per_zone=5, registered_s=1)
     view = ring_view(ring, ZONES3)

@@ -267,10 +267,11 @@ async def test_metadata_without_name_is_dropped_silently_when_not_enforced() -> 
 
 
 async def test_idle_tenants_and_those_beyond_the_bound_are_forgotten() -> None:
-    async with bed(tenants_max=2) as b:
+    async with bed(config=DistributorConfig(tenants_max=2)) as b:
         for name in ("a", "b", "a", "c"):
             await b.push(up(), tenant=name)
         assert set(b.service._tenants) == {"a", "c"}
+        assert b.metric("mimir_rw_distributor_tenants") == 2
         assert b.metric('cortex_distributor_samples_in_total{user="b"}') is None
         b.clock.seconds = IDLE_S
         await b.push(up(), tenant="c")
@@ -280,7 +281,7 @@ async def test_idle_tenants_and_those_beyond_the_bound_are_forgotten() -> None:
 
 
 async def test_a_tenant_with_a_request_in_work_is_not_forgotten() -> None:
-    async with bed(tenants_max=1) as b:
+    async with bed(config=DistributorConfig(tenants_max=1)) as b:
         b.store.gate.clear()
         first = asyncio.ensure_future(b.push(up(), tenant="a"))
         await b.store.called.wait()
