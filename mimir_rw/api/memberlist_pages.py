@@ -190,8 +190,17 @@ def _members(members: Sequence[Mapping[str, Any]], local: str) -> Markup:
         text = _STATES[state] if state < len(_STATES) else str(state)
         good = {"alive": True, "dead": False}.get(text)
         address = f"{member['Addr']}:{member['Port']}"
-        rows.append((name, address, pages.badge(text, good=good), member["Incarnation"], member["Meta"] or "none"))
+        rows.append((name, address, pages.badge(text, good=good), member["Incarnation"], readable_meta(member["Meta"])))
     return pages.table(("Name", "Address", "State", "Incarnation", "Meta"), rows, empty="None.", stacked=True)
+
+
+def readable_meta(meta: str) -> str:
+    """What a member tells of itself: as text where it is text, else the hexadecimal digits that it comes in."""
+    try:
+        text = bytes.fromhex(meta).decode()
+    except ValueError:
+        return meta
+    return (text if text.isprintable() else meta) or "none"
 
 
 def _formatted(value: Any, format: str) -> str:

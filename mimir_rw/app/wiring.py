@@ -47,6 +47,7 @@ from mimir_rw.kit.service import Service, ServiceFailed, ServiceSet, ServiceStat
 from mimir_rw.kit.tasks import alongside
 from mimir_rw.kit.tls import TlsError, server_context
 
+_READY_LOOK_S = 0.05
 SECOND_SIGNAL_AFTER_S = 0.5
 """What comes sooner is the first one again: supervisors signal a process and then its whole group."""
 
@@ -102,11 +103,22 @@ async def _live(config: Config, components: tuple[str, ...], server: HttpServer,
 
 
 async def _welcome(services: ServiceSet, config: Config, port: int, log: Logger) -> None:
-    await services.running.wait()
+    await ready(services, log)
     log.info("mimir-rw is ready", port=port)
     if sys.stdout.isatty():
         sys.stdout.write(first_screen(config, port))
         sys.stdout.flush()
+
+
+async def ready(services: ServiceSet, log: Logger) -> None:
+    """Return once the process is ready, as /ready says it; what it waits for when all run is logged."""
+    await services.running.wait()
+    said = ""
+    while (reason := services.not_ready()) is not None:
+        if reason != said:
+            log.info("not ready yet", reason=reason)
+            said = reason
+        await asyncio.sleep(_READY_LOOK_S)
 
 
 def _stop_on_signals(services: ServiceSet, pid_path: str, log: Logger) -> None:

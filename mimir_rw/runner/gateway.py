@@ -148,7 +148,9 @@ def _server_head(options: GatewayOptions) -> str:
 
         location = /gateway-health {{ return 200 "ok\\n"; }}
         location = / {{ return 302 /ring; }}
-        location / {{ return 404 "not served by the gateway\\n"; }}"""
+        location / {{ return 404 "not served by the gateway\\n"; }}
+        error_page 403 @reading;
+        location @reading {{ return 403 "the gateway only shows this page; act on that of a process\\n"; }}"""
 
 
 def _location(rule: str, group: str, kind: _Kind, pages: bool) -> str:

@@ -16,7 +16,7 @@ import pytest
 from mimir_rw.api.routes import ROUTES, Prefixes
 from mimir_rw.runner.gateway import GatewayOptions, gateway_config, group_of
 from mimir_rw.runner.preflight import find_nginx
-from tests.e2e.processes import Process, free_port, need
+from tests.e2e.processes import Process, free_port, need, request
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
 
@@ -165,7 +165,9 @@ def test_no_spelling_of_a_closed_path_is_open(gateway: Gateway, path: str) -> No
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_pages_are_for_reading(gateway: Gateway, method: str) -> None:
-    assert gateway.ask("/static/admin.css", method)[0] == 403
+    answer = request(f"http://127.0.0.1:{gateway.port}/static/admin.css", method=method)
+    assert answer.status == 403
+    assert b"only shows this page" in answer.body
     assert gateway.ask("/static/admin.css", "HEAD")[0] == 200
 
 

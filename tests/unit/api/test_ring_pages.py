@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 import pytest
 
 from mimir_rw.api.form_token import FormTokens
-from mimir_rw.api.memberlist_pages import MemberlistPages
+from mimir_rw.api.memberlist_pages import MemberlistPages, readable_meta
 from mimir_rw.api.ring_pages import RingPages
 from mimir_rw.api.ring_table import ago
 from mimir_rw.kv.memberlist.page import ShownValue
@@ -265,3 +265,10 @@ async def test_memberlist_has_not_everything(rings, query, status):
 async def test_without_memberlist(site):
     reply = await site.get("/memberlist")
     assert (reply.status, reply.body) == (200, b"This instance doesn't use memberlist.\n")
+
+
+def test_what_a_member_tells_of_itself_is_readable():
+    assert readable_meta(b'{"id":"write-a"}'.hex()) == '{"id":"write-a"}'
+    assert readable_meta(b"\xff\x00".hex()) == "ff00"
+    assert readable_meta(b"\x00".hex()) == "00"
+    assert readable_meta("") == "none"
