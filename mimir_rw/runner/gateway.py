@@ -50,6 +50,9 @@ _QUERY = _Kind("proxy_request_buffering on;", "150s")
 # A refused connection costs nothing, having no upstream left costs the request: an upstream is left alone only for what
 # costs seconds, a frozen process behind a push, and not for one failure, which all may have in the same moment.
 _FAILURES = {"write": "max_fails=3 fail_timeout=3s", "read": "max_fails=0", "backend": "max_fails=0"}
+# A query may last two minutes, so a reader that is frozen is not told from one that works. It keeps what it was given,
+# though, and whoever has fewest requests gets the next.
+_CHOICE = {"read": "        least_conn;\n"}
 
 
 def gateway_config(options: GatewayOptions, *, prefixes: Prefixes | None = None) -> str:
@@ -131,7 +134,7 @@ def _upstream(group: str, options: GatewayOptions) -> str:
     return f"""\
     upstream {group} {{
         zone {group} 128k;
-{servers}        keepalive 64;
+{_CHOICE.get(group, "")}{servers}        keepalive 64;
         keepalive_requests 100000;
         keepalive_timeout 60s;
     }}"""

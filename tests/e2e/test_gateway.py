@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
 
 
 class Upstream(http.server.ThreadingHTTPServer):
-    """Answers every request with what it saw, or as `mood` says: "die" takes the request and hangs up, a number is a
-    status."""
+    """Answers every request with what it saw, or as `mood` says: "die" takes the request and hangs up, "freeze" keeps
+    it until `thaw`, a number is a status."""
 
     daemon_threads = True
 
@@ -32,6 +32,8 @@ class Upstream(http.server.ThreadingHTTPServer):
         self.group = group
         self.mood: str | int = "fine"
         self.taken = 0
+        self.frozen = threading.Event()
+        self.thaw = threading.Event()
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
@@ -49,6 +51,9 @@ class Echo(http.server.BaseHTTPRequestHandler):
         if self.server.mood == "die":
             self.close_connection = True
             return
+        if self.server.mood == "freeze":
+            self.server.frozen.set()
+            self.server.thaw.wait(60)
         status = self.server.mood if isinstance(self.server.mood, int) else 200
         seen = {"group": self.server.group, "path": self.path, "method": self.command, "size": len(body),
                 "tenant": self.headers.get("X-Scope-OrgID"), "at": self.server.address}  # fmt: skip
@@ -207,6 +212,20 @@ def test_a_dead_reader_costs_nothing(gateway: Gateway) -> None:
     dead.shutdown()
     dead.server_close()
     assert {gateway.ask("/prometheus/api/v1/query")[0] for _ in range(10)} == {200}
+
+
+def test_a_frozen_reader_costs_the_queries_it_has(gateway: Gateway) -> None:
+    frozen = gateway.upstreams["read"][0]
+    frozen.mood = "freeze"
+    caught = [threading.Thread(target=gateway.ask, args=("/prometheus/api/v1/query",)) for _ in range(2)]
+    for each in caught:
+        each.start()
+    assert frozen.frozen.wait(20)
+    answers = {gateway.ask("/prometheus/api/v1/query")[1]["at"] for _ in range(20)}
+    assert answers == {gateway.upstreams["read"][1].address}
+    frozen.thaw.set()
+    for each in caught:
+        each.join()
 
 
 def test_the_configuration_of_the_containers_is_the_generated_one() -> None:
