@@ -434,6 +434,9 @@ impl<'a> Planner<'a, '_> {
         match known.or_else(in_table) {
             Some(same) if same == v => self.stored(),
             Some(_) => self.refuse(Refusal::DuplicateTimestamp, batch, row, sid, t),
+            None if (sid as usize) < self.table.len() && self.table.holds(sid, t, v) => {
+                self.stored()
+            }
             None => {
                 self.ooo_seen.insert((sid, t), v);
                 self.plan.ooo.samples.push(sample);

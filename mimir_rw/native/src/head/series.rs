@@ -9,7 +9,7 @@ use super::blocks::{BlockSink, BlockStream, Blocks};
 use super::lookup::{BLOCK, HashLookup};
 use super::owned::{Owned, TokenRanges};
 use super::postings::{HashKey, LabelIndex, put_canonical};
-use crate::codec::xor::{XorState, chunk_of};
+use crate::codec::xor::{XorState, chunk_of, decode_into};
 use crate::wire::series::SeriesHasher;
 
 /// Length of the time ranges at which chunks are cut (tsdb-block.md 14).
@@ -332,6 +332,34 @@ impl SeriesTable {
         let ooo = &self.extra(sid)?.ooo;
         let at = ooo.binary_search_by_key(&t, |s| s.0).ok()?;
         Some(ooo[at].1)
+    }
+
+    /// Whether a closed chunk or the open in-order chunk has this very sample. Chunks that do not decode have none.
+    ///
+    /// Asked for samples out of order only: what is sent again, after an answer that was lost or a refusal elsewhere,
+    /// would be stored again each time.
+    pub fn holds(&self, sid: u32, t: i64, v: u64) -> bool {
+        let (mut ts, mut values) = (Vec::new(), Vec::new());
+        let mut has = |chunk: &[u8]| {
+            ts.clear();
+            values.clear();
+            decode_into(chunk, t, t, &mut ts, &mut values).is_ok()
+                && values.iter().any(|value| value.to_bits() == v)
+        };
+        let open = self.open(sid);
+        if open.xor.count > 0 && open.mint <= t && t <= open.xor.t {
+            let mut chunk = open.xor.count.to_be_bytes().to_vec();
+            self.blocks()
+                .copy_to(open.stream.head, open.stream.byte_len(), &mut chunk);
+            if has(&chunk) {
+                return true;
+            }
+        }
+        let Some(extra) = self.extra(sid) else {
+            return false;
+        };
+        let mut chunks = extra.closed.iter().rev().chain(extra.ooo_closed.iter());
+        chunks.any(|c| c.mint <= t && t <= c.maxt && has(&c.data))
     }
 
     /// Insert out of order. A sample at a time that the open out-of-order chunk has is ignored.
