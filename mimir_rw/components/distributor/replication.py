@@ -163,7 +163,10 @@ class _Push:
 
 
 def row_tokens(tenant: str, batch: WriteBatch) -> U32Column:
-    """Ring token of each series; and of the metadata, if there is any, as one row more, by its first metric's name."""
+    """Ring token of each series; and of the metadata, if there is any, as one row more, by its first metric's name.
+
+    Metadata need not be where its series are: queriers unite what ingesters have, and each ingester holds as much as
+    the tenant may have in all, so that no entry is refused for where the others happen to be."""
     tokens = batch.tokens()
     if not batch.metadata_count:
         return tokens
