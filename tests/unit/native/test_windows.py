@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
-import windows_twin as twin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mimir_rw._native import SampleColumns, select_instant, select_instant_times, window
+from tests.unit.native import windows_twin as twin
 
 
 def columns(*rows: twin.Row) -> SampleColumns:

@@ -7,11 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import windows_twin as twin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from test_windows import assert_cells, odd_values, same
 
 from mimir_rw._native import (
     aggregate,
@@ -21,6 +19,8 @@ from mimir_rw._native import (
     histogram_quantile,
     select_k,
 )
+from tests.unit.native import windows_twin as twin
+from tests.unit.native.test_windows import assert_cells, odd_values, same
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import windows_twin as twin
 from hypothesis import given
 from hypothesis import strategies as st
-from test_windows import assert_cells, columns, grids, rows
 
 from mimir_rw._native import window
+from tests.unit.native import windows_twin as twin
+from tests.unit.native.test_windows import assert_cells, columns, grids, rows
 
 qs = st.one_of(st.sampled_from([0.0, 0.5, 1.0, -1.0, 2.0, math.nan]), st.floats(0, 1))
 factors = st.floats(0.01, 0.99)
