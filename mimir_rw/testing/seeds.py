@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import multiprocessing
 import os
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -130,10 +131,10 @@ def main(argv: Sequence[str]) -> int:
 def _many(name: str, seeds: Sequence[int], jobs: int) -> int:
     clock = SystemClock()
     begun_s, failed = clock.monotonic(), 0
-    with ProcessPoolExecutor(max_workers=jobs, max_tasks_per_child=_SEEDS_PER_WORKER) as pool:
-        waiting: list[Future[Outcome]] = [pool.submit(run_seed, SCENARIOS[name], seed) for seed in seeds]
-        for done, future in enumerate(as_completed(waiting), start=1):
-            outcome = future.result()
+    # Not an executor of concurrent.futures: one that replaces its workers comes to a standstill in Python 3.11.
+    with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=_SEEDS_PER_WORKER) as pool:
+        outcomes = pool.imap_unordered(partial(run_seed, SCENARIOS[name]), seeds)
+        for done, outcome in enumerate(outcomes, start=1):
             failed += bool(outcome.complaints)
             _tell(outcome, name)
             _progress(done, len(seeds), failed, clock.monotonic() - begun_s)

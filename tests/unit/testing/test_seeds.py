@@ -53,9 +53,10 @@ def test_a_complaint_names_the_seed_and_how_to_run_it_again(scenario, text, caps
     assert f"make sim SEED=3 SCENARIO={scenario} TRACE=" in said
 
 
-def test_many_seeds(capsys):
-    assert seeds.main(["--scenario=fine", "--seeds=4", "--jobs=2"]) == 0
-    assert "4/4 seeds" in capsys.readouterr().err
+def test_many_seeds_outlast_the_workers_that_begin(monkeypatch, capsys):
+    monkeypatch.setattr(seeds, "_SEEDS_PER_WORKER", 1)
+    assert seeds.main(["--scenario=fine", "--seeds=5", "--jobs=2"]) == 0
+    assert "5/5 seeds" in capsys.readouterr().err
 
 
 def test_many_seeds_of_which_some_complain(capsys):
