@@ -26,7 +26,7 @@ http.server.HTTPServer(("127.0.0.1", port), Ready).serve_forever()
 """
 NGINX = """#!{python}
 import http.server, re, signal, sys
-signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # nginx sets its own; a background job of a shell inherits that it is ignored
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a background job may inherit that it is ignored
 text = open(sys.argv[sys.argv.index("-c") + 1]).read()
 port = int(re.search(r"listen 127.0.0.1:([0-9]+);", text).group(1))
 class Health(http.server.BaseHTTPRequestHandler):
