@@ -39,6 +39,8 @@ def status(
         detail = getattr(error, "reason", error)
         print(f"{base} does not answer: {detail}", file=sys.stderr)
         raise typer.Exit(1) from None
+    if len(processes) == 1 and not processes[0].url:
+        processes[0].url = base  # one without gossip, which tells where the others are: it is the one that was asked
     _ask_each(processes)
     ready, reason = code == 200, body.decode(errors="replace").strip()
     if code == 404 and processes:

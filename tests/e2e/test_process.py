@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -139,3 +140,13 @@ def test_every_taken_port_of_a_cluster_is_said_before_anything_starts(tmp_path: 
     assert f"port {port} is taken" in text
     assert flag in text
     assert not (tmp_path / "tsdb").exists()
+
+
+def test_status_of_one_process(tmp_path: Path, keep: Keep) -> None:
+    ours = keep(mimir_rw(tmp_path))
+    ours.start()
+    argv = [ours.argv[0], "status", "--json", "--url", ours.url]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    (process,) = json.loads(done.stdout)["processes"]
+    assert (process["readiness"], process["url"]) == ("ready", ours.url)
+    assert process["rings"]["ingester"] == "ACTIVE"
