@@ -75,7 +75,7 @@ async def test_a_query_goes_from_frontend_to_querier_and_ends_when_it_is_finishe
         assert 55 < item.timeout_s <= 60
         assert not queued.done()
         await sides.querier.finished("q", "frontend:9095", "a")
-        await asyncio.wait_for(queued, 5)
+        assert await asyncio.wait_for(queued, 5) == "q"
 
 
 async def test_no_more_than_its_slots_are_given_to_a_querier(opened: Opener) -> None:
@@ -92,6 +92,23 @@ async def test_no_more_than_its_slots_are_given_to_a_querier(opened: Opener) -> 
         await asyncio.wait(queued)
 
 
+async def test_a_query_that_a_querier_failed_goes_to_another(opened: Opener) -> None:
+    async with (
+        opened(Parts().scheduler()) as sides,
+        aclosing(sides.querier.pull("p", 20)) as failing,
+        aclosing(sides.querier.pull("q", 1)) as items,
+    ):
+        first = asyncio.create_task(anext(failing))
+        taken = asyncio.create_task(anext(items))
+        await asyncio.sleep(0.02)
+        queued = asyncio.create_task(sides.frontend.enqueue(replace(query("a"), avoid=("p",))))
+        assert (await asyncio.wait_for(taken, 5)).query_id == "a"
+        assert not first.done()
+        for task in (first, queued):
+            task.cancel()
+        await asyncio.wait([first, queued])
+
+
 async def test_a_frontend_that_leaves_calls_its_query_back(opened: Opener) -> None:
     async with opened(Parts().scheduler()) as sides, aclosing(sides.querier.pull("q", 1)) as items:
         queued = asyncio.create_task(sides.frontend.enqueue(query("a")))
@@ -105,7 +122,7 @@ async def test_a_querier_that_leaves_ends_the_wait(opened: Opener) -> None:
         async with aclosing(sides.querier.pull("q", 1)) as items:
             queued = asyncio.create_task(sides.frontend.enqueue(query("a")))
             await anext(items)
-        await asyncio.wait_for(queued, 5)
+        assert await asyncio.wait_for(queued, 5) == "q"
 
 
 async def test_a_pull_ends_when_the_querier_says_that_it_stops(opened: Opener) -> None:

@@ -157,11 +157,11 @@ class QuerierService(Service):
     async def _deliver(self, query: QueuedQuery, outcome: Outcome) -> None:
         local = self._local(query.frontend_address)
         if local is not None:
-            local.accept(query.query_id, outcome)
+            local.accept(query.query_id, outcome, self._id)
             return
         try:
             message = await self._encoded(outcome)
-            await self._frontend(query.frontend_address).deliver(query.query_id, message)
+            await self._frontend(query.frontend_address).deliver(query.query_id, message, self._id)
         except MimirError as error:
             # The frontend is told `finished` without having an answer, and tries again if it is still there.
             self._log.info("answer not delivered", frontend=query.frontend_address, err=str(error))

@@ -3,13 +3,15 @@ tries again where that may help.
 
 A scheduler that is lost or refuses costs nothing but the time to ask the next one; with none left the frontend waits a
 moment for one to come (back). An answer that says `not now`, or a querier lost with the query, is a try; there are
-`tries_max` of them. All of it within the caller's deadline, whose passing cancels the query everywhere.
+`tries_max` of them, and each asks for another querier than those before it: one that cannot reach the ingesters would
+otherwise take the same query again and again. All of it within the caller's deadline, whose passing cancels the query
+everywhere.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mimir_rw.components.query_frontend.core import retry_delay_s, worth_another_try
 from mimir_rw.kit.clock import Clock
@@ -49,8 +51,26 @@ class _NotTaken:
     error: MimirError
 
 
-_Arrival = Message | Outcome | _NotTaken | None
-"""None: the scheduler is done with the query, and no answer came."""
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """answer: None when the scheduler is done with the query, and none came. querier: who had it, if that is known."""
+
+    answer: Message | Outcome | None
+    querier: str
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A request over all its tries."""
+
+    tenant: str
+    message: Message
+    deadline_s: float
+    avoid: list[str] = field(default_factory=list)
+
+    def failed_by(self, querier: str) -> None:
+        if querier and querier not in self.avoid:
+            self.avoid.append(querier)
 
 
 class Dispatcher:
@@ -68,7 +88,7 @@ class Dispatcher:
         metrics: Metrics,
     ) -> None:
         """address: where queriers deliver to."""
-        self.pending: dict[str, asyncio.Future[_Arrival]] = {}
+        self.pending: dict[str, asyncio.Future[Arrival | _NotTaken]] = {}
         self._address = address
         self._directory = directory
         self._settings = settings
@@ -86,13 +106,15 @@ class Dispatcher:
 
         The caller ends it at the deadline; timeout_s: what is left of it, for the others to know.
         """
-        message, deadline_s = encode_request(request), self._clock.monotonic() + timeout_s
+        asked = _Asked(tenant, encode_request(request), self._clock.monotonic() + timeout_s)
         tries = 0
         try:
             while True:
-                outcome = await self._try(tasks, tenant, message, deadline_s)
+                arrival = await self._try(tasks, asked)
+                outcome = await self._read(arrival.answer)
                 if not isinstance(outcome, MimirError):
                     return outcome
+                asked.failed_by(arrival.querier)
                 tries += 1
                 if tries >= self._settings.tries_max or not worth_another_try(outcome):
                     raise outcome
@@ -100,7 +122,7 @@ class Dispatcher:
         finally:
             self._retries.observe(float(tries))
 
-    async def _try(self, tasks: TaskSupervisor, tenant: str, message: Message, deadline_s: float) -> Outcome:
+    async def _try(self, tasks: TaskSupervisor, asked: _Asked) -> Arrival:
         """Through the first scheduler that takes it."""
         since_s = self._clock.monotonic()
         refused: dict[str, MimirError] = {}
@@ -114,13 +136,12 @@ class Dispatcher:
                 refused.clear()
                 rounds += 1
                 continue
-            arrival = await self._hand_in(tasks, target, tenant, message, deadline_s)
-            if isinstance(arrival, _NotTaken):
-                if not isinstance(arrival.error, Unavailable):
-                    raise arrival.error
-                refused[target.address] = arrival.error
-            else:
-                return await self._read(arrival)
+            arrival = await self._hand_in(tasks, target, asked)
+            if isinstance(arrival, Arrival):
+                return arrival
+            if not isinstance(arrival.error, Unavailable):
+                raise arrival.error
+            refused[target.address] = arrival.error
 
     def _choose(self, refused: dict[str, MimirError]) -> SchedulerTarget | None:
         """One that has not refused: in use before others, reachable before others, in turn among equals."""
@@ -140,20 +161,19 @@ class Dispatcher:
         except TimeoutError:
             pass
 
-    async def _hand_in(
-        self, tasks: TaskSupervisor, target: SchedulerTarget, tenant: str, message: Message, deadline_s: float
-    ) -> _Arrival:
+    async def _hand_in(self, tasks: TaskSupervisor, target: SchedulerTarget, asked: _Asked) -> Arrival | _NotTaken:
         self._serial += 1
         query_id = f"{self._life}-{self._serial}"
         query = QueuedQuery(
             query_id=query_id,
             frontend_address=self._address,
-            tenant=tenant,
+            tenant=asked.tenant,
             trace_id=current_trace(),
-            timeout_s=max(0.001, deadline_s - self._clock.monotonic()),
-            request=message,
+            timeout_s=max(0.001, asked.deadline_s - self._clock.monotonic()),
+            request=asked.message,
+            avoid=tuple(asked.avoid),
         )
-        arrived: asyncio.Future[_Arrival] = asyncio.get_running_loop().create_future()
+        arrived: asyncio.Future[Arrival | _NotTaken] = asyncio.get_running_loop().create_future()
         self.pending[query_id] = arrived
         queued = tasks.spawn(self._enqueue(target, query, arrived), name=f"query {query_id}")
         try:
@@ -164,21 +184,23 @@ class Dispatcher:
         finally:
             del self.pending[query_id]
 
-    async def _enqueue(self, target: SchedulerTarget, query: QueuedQuery, arrived: asyncio.Future[_Arrival]) -> None:
+    async def _enqueue(
+        self, target: SchedulerTarget, query: QueuedQuery, arrived: asyncio.Future[Arrival | _NotTaken]
+    ) -> None:
         """Goes on, to its own end, when the answer is faster than the scheduler's word that it was delivered."""
-        failure: _NotTaken | None = None
+        over: Arrival | _NotTaken
         try:
-            await target.scheduler.enqueue(query)
+            over = Arrival(None, await target.scheduler.enqueue(query))
         except MimirError as error:
-            failure = _NotTaken(error)
+            over = _NotTaken(error)
         if not arrived.done():
-            arrived.set_result(failure)
+            arrived.set_result(over)
 
-    async def _read(self, arrival: Message | Outcome | None) -> Outcome:
-        if arrival is None:
+    async def _read(self, answer: Message | Outcome | None) -> Outcome:
+        if answer is None:
             return Unavailable(_LOST)
-        if not isinstance(arrival, Message):
-            return arrival
-        if len(arrival.payload) <= DECODED_INLINE_BYTES_MAX:
-            return decode_outcome(arrival)
-        return await self._offload.run(decode_outcome, arrival)
+        if not isinstance(answer, Message):
+            return answer
+        if len(answer.payload) <= DECODED_INLINE_BYTES_MAX:
+            return decode_outcome(answer)
+        return await self._offload.run(decode_outcome, answer)

@@ -11,7 +11,7 @@ from typing import TypeVar
 from mimir_rw._native import LabelFrame
 from mimir_rw.components.query_frontend.answer import result_json
 from mimir_rw.components.query_frontend.core import check_expression_size, check_total_range
-from mimir_rw.components.query_frontend.dispatch import Dispatcher
+from mimir_rw.components.query_frontend.dispatch import Arrival, Dispatcher
 from mimir_rw.config.limits import Limits
 from mimir_rw.config.tree import FrontendConfig
 from mimir_rw.kit.clock import Clock
@@ -146,15 +146,15 @@ class QueryFrontendService(Service):
 
     # -- QueryResults -----------------------------------------------------------------------------------------------
 
-    def accept(self, query_id: str, outcome: object) -> None:
+    def accept(self, query_id: str, outcome: object, querier_id: str) -> None:
         """See `rpc.contracts.scheduler.LocalResults`."""
         arrived = self._dispatcher.pending.get(query_id)
         if arrived is not None and not arrived.done():
-            arrived.set_result(outcome)  # type: ignore[arg-type]
+            arrived.set_result(Arrival(outcome, querier_id))  # type: ignore[arg-type]
 
-    async def deliver(self, query_id: str, answer: Message) -> None:
+    async def deliver(self, query_id: str, answer: Message, querier_id: str) -> None:
         """See `rpc.contracts.scheduler.QueryResults`."""
-        self.accept(query_id, answer)
+        self.accept(query_id, answer, querier_id)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 

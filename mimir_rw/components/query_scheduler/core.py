@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import blake2b
 
 from mimir_rw.components.query_scheduler.queue import FairQueue, QueryKey, Waiting, key_of
@@ -38,10 +39,12 @@ class Recalled:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The query is over here: whoever waits for it may go on. error: None when it was finished or its querier lost."""
+    """The query is over here: whoever waits for it may go on. error: None when it was finished or its querier lost.
+    querier: who had it, if anybody."""
 
     key: QueryKey
     error: Unavailable | None = None
+    querier: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +149,14 @@ class SchedulerCore:
         state = self._connections[connection]
         del self._running[key], state.running[key]
         closed: list[Effect] = [Closed(connection)] if state.leaving and not state.running else []
-        return [Ended(key), *closed, *self._hand_out(now_s), *self._drained()]
+        return [Ended(key, querier=querier), *closed, *self._hand_out(now_s), *self._drained()]
 
-    def leave(self, querier: str) -> list[Effect]:
+    def leave(self, querier: str, now_s: float) -> list[Effect]:
         """The querier stops in order: it is forgotten at once."""
         effects = self._leave(querier)
         if self._queriers.pop(querier, 0.0) is None:
             self._shards.clear()
-        return effects + self._drained()
+        return effects + self._hand_out(now_s) + self._drained()
 
     def disconnect(self, connection: int, now_s: float) -> list[Effect]:
         """The connection is gone; what ran there is lost."""
@@ -164,7 +167,7 @@ class SchedulerCore:
             self._running.pop(key, None)
         if all(other.querier != state.querier for other in self._connections.values()):
             self._lost(state.querier, now_s)
-        lost: list[Effect] = [Ended(key) for key in state.running]
+        lost: list[Effect] = [Ended(key, querier=state.querier) for key in state.running]
         return lost + self._hand_out(now_s) + self._drained()
 
     # -- time and end ---------------------------------------------------------------------------------------------
@@ -202,7 +205,7 @@ class SchedulerCore:
         while self.queue and open_to:
             number = min(open_to, key=self._preference)
             state = self._connections[number]
-            taken = self.queue.take(lambda tenant, querier=state.querier: self._serves(querier, tenant))  # type: ignore[misc]
+            taken = self.queue.take(partial(self._serves, state.querier), partial(self._suits, state.querier))
             if taken is None:
                 open_to.remove(number)
                 continue
@@ -237,6 +240,13 @@ class SchedulerCore:
                 self._shards.clear()
             shard = self._shards[tenant, most] = querier_shard(tenant, self._queriers, most)
         return querier in shard
+
+    def _suits(self, querier: str, query: QueuedQuery) -> bool:
+        """Whether the querier may have it: one that failed it before, only while there is no other for it."""
+        if querier not in query.avoid:
+            return True
+        connected = {state.querier for state in self._connections.values() if not state.leaving}
+        return not any(self._serves(other, query.tenant) for other in connected.difference(query.avoid))
 
     def _leave(self, querier: str) -> list[Effect]:
         effects: list[Effect] = []

@@ -94,14 +94,18 @@ class FairQueue:
             self.remove(key)
         return keys
 
-    def take(self, eligible: Callable[[str], bool]) -> Waiting | None:
-        """The query whose turn it is among tenants that are eligible."""
-        candidates = [(state.turn, state.since, name) for name, state in self._tenants.items() if eligible(name)]
+    def take(self, eligible: Callable[[str], bool], suits: Callable[[QueuedQuery], bool]) -> Waiting | None:
+        """The query whose turn it is among those that suit, of tenants that are eligible."""
+        candidates = [
+            (state.turn, state.since, name, key)
+            for name, state in self._tenants.items()
+            if eligible(name)
+            and (key := next((key for key, waits in state.waiting.items() if suits(waits.query)), None)) is not None
+        ]
         if not candidates:
             return None
-        turn, _, name = min(candidates)
+        turn, _, name, key = min(candidates)
         state = self._tenants[name]
-        key = next(iter(state.waiting))
         taken = state.waiting.pop(key)
         del self._tenant_of[key]
         self._turn = max(self._turn, turn)

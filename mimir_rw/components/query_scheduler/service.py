@@ -49,7 +49,7 @@ class QuerySchedulerService(Service):
             waiting_per_tenant_max=waiting_per_tenant_max, forget_delay_s=forget_delay_s, queriers_max=queriers_max
         )
         self._mailboxes: dict[int, _Mailbox] = {}
-        self._waiters: dict[QueryKey, asyncio.Future[None]] = {}
+        self._waiters: dict[QueryKey, asyncio.Future[str]] = {}
         self._connection = 0
         self._idle = asyncio.Event()
         self._describe(metrics)
@@ -102,7 +102,7 @@ class QuerySchedulerService(Service):
 
     # -- contract -------------------------------------------------------------------------------------------------
 
-    async def enqueue(self, query: QueuedQuery) -> None:
+    async def enqueue(self, query: QueuedQuery) -> str:
         """See `rpc.contracts.scheduler.Scheduler`."""
         if self.state is not ServiceState.RUNNING:
             raise Unavailable(DRAINING if self.state is ServiceState.STOPPING else "the query-scheduler is not running")
@@ -112,10 +112,11 @@ class QuerySchedulerService(Service):
         except RateLimited:
             self._discarded.labels(query.tenant).inc()
             raise
-        waiter = self._waiters[key] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._waiters[key] = waiter
         self._apply(effects)
         try:
-            await waiter
+            return await waiter
         except asyncio.CancelledError:
             self._cancelled.labels(query.tenant).inc()
             self._apply(self._core.cancel(key))
@@ -145,7 +146,7 @@ class QuerySchedulerService(Service):
 
     async def leave(self, querier_id: str) -> None:
         """See `rpc.contracts.scheduler.Scheduler`."""
-        self._apply(self._core.leave(querier_id))
+        self._apply(self._core.leave(querier_id, self._clock.monotonic()))
 
     # -- effects --------------------------------------------------------------------------------------------------
 
@@ -157,8 +158,8 @@ class QuerySchedulerService(Service):
                     self._mail(connection, query)
                 case Recalled(connection, query):
                     self._mail(connection, query)
-                case Ended(key, error):
-                    self._end(key, error)
+                case Ended(key, error, querier):
+                    self._end(key, error, querier)
                 case Closed(connection):
                     self._mail(connection, None)
         if self._core.idle:
@@ -169,12 +170,12 @@ class QuerySchedulerService(Service):
         if mailbox is not None:
             mailbox.put_nowait(item)
 
-    def _end(self, key: QueryKey, error: Unavailable | None) -> None:
+    def _end(self, key: QueryKey, error: Unavailable | None, querier: str) -> None:
         waiter = self._waiters.get(key)
         if waiter is None or waiter.done():
             return
         if error is None:
-            waiter.set_result(None)
+            waiter.set_result(querier)
         else:
             waiter.set_exception(error)
 

@@ -28,6 +28,8 @@ class QueuedQuery:
     timeout_s: float
     """What is left of the deadline when it is handed on."""
     request: Message
+    avoid: tuple[str, ...] = ()
+    """Queriers that failed it before: they get it only while there is no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,9 @@ class CancelledQuery:
 
 
 class Scheduler(Protocol):
-    async def enqueue(self, query: QueuedQuery) -> None:
+    async def enqueue(self, query: QueuedQuery) -> str:
         """Returns when a querier has finished it, or was lost with it: a caller that has no answer then may try again.
+        The id of that querier, or nothing when none had it or the scheduler does not tell.
 
         Raises RateLimited when the tenant's queue is full, Unavailable when this scheduler takes no queries (any more):
         another one may."""
@@ -63,15 +66,16 @@ class Scheduler(Protocol):
 class QueryResults(Protocol):
     """The query-frontend's side for queriers."""
 
-    async def deliver(self, query_id: str, answer: Message) -> None:
-        """The answer (or the error, encoded) of a query. One for a query that nobody waits for is dropped."""
+    async def deliver(self, query_id: str, answer: Message, querier_id: str) -> None:
+        """The answer (or the error, encoded) of a query, and who has it (nothing: it does not tell). One for a query
+        that nobody waits for is dropped."""
         ...
 
 
 class LocalResults(Protocol):
     """The query-frontend's side for a querier of the same process."""
 
-    def accept(self, query_id: str, outcome: object) -> None:
+    def accept(self, query_id: str, outcome: object, querier_id: str) -> None:
         """As `QueryResults.deliver`, with nothing encoded: a `promql.result_codec.Outcome`."""
         ...
 

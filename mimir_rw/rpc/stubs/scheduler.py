@@ -32,6 +32,11 @@ class _Query(Fields, frozen=True):
     frontend: str = ""
     header: dict[str, Any] = msgspec.field(default_factory=dict)
     cancelled: bool = False
+    avoid: tuple[str, ...] = ()
+
+
+class _Enqueued(Fields, frozen=True):
+    querier: str = ""
 
 
 class _Pull(Fields, frozen=True):
@@ -52,6 +57,7 @@ class _Leave(Fields, frozen=True):
 class _Answer(Fields, frozen=True):
     query: str
     header: dict[str, Any] = msgspec.field(default_factory=dict)
+    querier: str = ""
 
 
 class SchedulerClient:
@@ -61,10 +67,12 @@ class SchedulerClient:
         self._peer = peer
         self._timeout_s = timeout_s
 
-    async def enqueue(self, query: QueuedQuery) -> None:
+    async def enqueue(self, query: QueuedQuery) -> str:
         """See `Scheduler`."""
+        message = _as_message(query)
         with tracing(query.trace_id):
-            await self._peer.call(_ENQUEUE, _as_message(query), tenant=query.tenant, timeout_s=query.timeout_s)
+            answer = await self._peer.call(_ENQUEUE, message, tenant=query.tenant, timeout_s=query.timeout_s)
+        return read_fields(answer.header, _Enqueued).querier
 
     async def pull(self, querier_id: str, slots: int) -> AsyncGenerator[QueuedQuery | CancelledQuery, None]:
         """See `Scheduler`."""
@@ -96,9 +104,9 @@ def register_scheduler(router: RpcRouter, scheduler: Scheduler) -> None:
             trace_id=context.trace_id,
             timeout_s=context.timeout_s,
             request=Message(fields.header, message.payload),
+            avoid=fields.avoid,
         )
-        await scheduler.enqueue(query)
-        return _EMPTY
+        return Message(_Enqueued(await scheduler.enqueue(query)).as_header())
 
     async def pull(context: CallContext, message: Message) -> AsyncIterator[Message]:
         fields = read_fields(message.header, _Pull)
@@ -128,9 +136,9 @@ class QueryResultsClient:
         self._peer = peer
         self._timeout_s = timeout_s
 
-    async def deliver(self, query_id: str, answer: Message) -> None:
+    async def deliver(self, query_id: str, answer: Message, querier_id: str) -> None:
         """See `QueryResults`."""
-        message = Message(_Answer(query_id, dict(answer.header)).as_header(), answer.payload)
+        message = Message(_Answer(query_id, dict(answer.header), querier_id).as_header(), answer.payload)
         await self._peer.call(_DELIVER, message, timeout_s=self._timeout_s)
 
 
@@ -139,7 +147,7 @@ def register_query_results(router: RpcRouter, results: QueryResults) -> None:
 
     async def deliver(context: CallContext, message: Message) -> Message:
         fields = read_fields(message.header, _Answer)
-        await results.deliver(fields.query, Message(fields.header, message.payload))
+        await results.deliver(fields.query, Message(fields.header, message.payload), fields.querier)
         return _EMPTY
 
     router.unary(_DELIVER, deliver)
@@ -155,6 +163,7 @@ def _as_message(item: QueuedQuery | CancelledQuery) -> Message:
         query=item.query_id,
         frontend=item.frontend_address,
         header=dict(item.request.header),
+        avoid=item.avoid,
     )
     return Message(fields.as_header(), item.request.payload)
 
@@ -170,4 +179,5 @@ def _pulled(message: Message) -> QueuedQuery | CancelledQuery:
         trace_id=fields.trace,
         timeout_s=fields.timeout_s,
         request=Message(fields.header, message.payload),
+        avoid=fields.avoid,
     )

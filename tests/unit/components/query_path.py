@@ -105,9 +105,9 @@ class Line:
         finally:
             del self._works[task]
 
-    async def enqueue(self, query: QueuedQuery) -> None:
+    async def enqueue(self, query: QueuedQuery) -> str:
         self.calls.append("enqueue")
-        await self._through(self.scheduler.enqueue(query))
+        return await self._through(self.scheduler.enqueue(query))
 
     async def finished(self, querier_id: str, frontend_address: str, query_id: str) -> None:
         await self._through(self.scheduler.finished(querier_id, frontend_address, query_id))
@@ -163,12 +163,12 @@ class Unencoded:
         self.refused = asyncio.Event()
         self.delivered: list[Message] = []
 
-    async def deliver(self, query_id: str, answer: Message) -> None:
+    async def deliver(self, query_id: str, answer: Message, querier_id: str) -> None:
         if not self.alive:
             self.refused.set()
             raise Unavailable("no connection")
         self.delivered.append(answer)
-        await self.frontend.deliver(query_id, answer)
+        await self.frontend.deliver(query_id, answer, querier_id)
 
 
 @dataclass

@@ -17,10 +17,11 @@ from mimir_rw.rpc.stubs.scheduler import (
     register_query_results,
     register_scheduler,
 )
-from mimir_rw.rpc.transport import Message, RpcPeer
+from mimir_rw.rpc.transport import CallContext, Message, RpcPeer
 from tests.unit.rpc.harness import Ends, until
 
-QUERY = QueuedQuery("f-1", "10.0.0.1:9095", "tenant", "trace", 30.0, Message({"kind": "range", "n": [1]}, b"body"))
+REQUEST = Message({"kind": "range", "n": [1]}, b"body")
+QUERY = QueuedQuery("f-1", "10.0.0.1:9095", "tenant", "trace", 30.0, REQUEST, ("querier-1", "querier-2"))
 
 
 class Recorder:
@@ -30,7 +31,7 @@ class Recorder:
         self.told: list[object] = []
         self.left = asyncio.Event()
 
-    async def enqueue(self, query: QueuedQuery) -> None:
+    async def enqueue(self, query: QueuedQuery) -> str:
         self.told.append(query)
         if query.query_id == "too-many":
             raise RateLimited("too many outstanding requests", error_id="tenant-max-outstanding")
@@ -39,6 +40,7 @@ class Recorder:
                 await asyncio.Event().wait()
             finally:
                 self.left.set()
+        return "querier-3"
 
     async def pull(self, querier_id: str, slots: int) -> AsyncIterator[QueuedQuery | CancelledQuery]:
         self.told.append((querier_id, slots))
@@ -55,8 +57,8 @@ class Recorder:
     async def leave(self, querier_id: str) -> None:
         self.told.append(querier_id)
 
-    async def deliver(self, query_id: str, answer: Message) -> None:
-        self.told.append((query_id, answer.header, bytes(answer.payload)))
+    async def deliver(self, query_id: str, answer: Message, querier_id: str) -> None:
+        self.told.append((query_id, answer.header, bytes(answer.payload), querier_id))
 
 
 @asynccontextmanager
@@ -76,7 +78,7 @@ async def test_a_query_is_queued_as_it_is() -> None:
     recorder = Recorder()
     async with across(recorder) as peer:
         client = SchedulerClient(peer, timeout_s=5)
-        await client.enqueue(QUERY)
+        assert await client.enqueue(QUERY) == "querier-3"
         assert recorder.told == [QUERY]
         refused = QueuedQuery("too-many", "f:1", "t", "", 5.0, Message())
         with pytest.raises(RateLimited) as caught:
@@ -111,8 +113,27 @@ async def test_a_pull_gives_queries_and_cancellations_and_is_closed_by_leaving()
 async def test_an_answer_is_delivered() -> None:
     recorder = Recorder()
     async with across(recorder) as peer:
-        await QueryResultsClient(peer, timeout_s=5).deliver("f-1", Message({"a": 1}, bytes(100_000)))
-        assert recorder.told == [("f-1", {"a": 1}, bytes(100_000))]
+        await QueryResultsClient(peer, timeout_s=5).deliver("f-1", Message({"a": 1}, bytes(100_000)), "q")
+        assert recorder.told == [("f-1", {"a": 1}, bytes(100_000), "q")]
+
+
+async def test_a_process_that_does_not_say_who_failed_a_query_is_understood() -> None:
+    recorder = Recorder()
+    header = {"query": "f-1", "frontend": "f:1", "header": {}}
+    async with across(recorder) as peer:
+        await peer.call("scheduler.enqueue", Message(header), tenant="t", timeout_s=5)
+        await peer.call("frontend.deliver", Message({"query": "f-1", "header": {}}), timeout_s=5)
+    assert recorder.told[0].avoid == ()
+    assert recorder.told[1] == ("f-1", {}, b"", "")
+
+
+async def test_a_scheduler_that_does_not_say_who_had_a_query_is_understood() -> None:
+    async def enqueue(context: CallContext, message: Message) -> Message:
+        return Message()
+
+    ends = Ends()
+    async with ends.server(lambda server: server.unary("scheduler.enqueue", enqueue)) as server, ends.pool() as pool:
+        assert await SchedulerClient(pool.peer(f"127.0.0.1:{server.port}"), timeout_s=5).enqueue(QUERY) == ""
 
 
 @pytest.mark.parametrize("header", [{}, {"querier": 1, "frontend": "f", "query": "q"}, {"querier": None}])

@@ -158,6 +158,24 @@ class TestLosses:
         assert len(ingester.calls) == 3
         assert "cortex_query_frontend_retries_sum 2.0" in parts.metrics.render().decode()
 
+    @pytest.mark.parametrize("local", [True, False], ids=["in the process", "across processes"])
+    async def test_a_querier_without_ingesters_does_not_swallow_a_query(self, local):
+        parts = Parts(slots=20)
+        scheduler = parts.scheduler()
+        directory = Directory({"s": Line(scheduler)})
+        frontend = parts.frontend(directory)
+        side = frontend if local else Unencoded(frontend)
+        cut_off, well = FakeIngester(), FakeIngester('up{job="a"} 1 1')
+        cut_off.fail = [Unavailable("too many unhealthy instances in the ring")] * 100
+        failing = parts.querier("cut-off", cut_off, directory, lambda: side, local=local)
+        parts.slots = 1
+        other = parts.querier("well", well, directory, lambda: side, local=local)
+        async with running(scheduler, failing, other, frontend):
+            for _ in range(10):
+                assert await frontend.query("t", InstantQuery("up", 60_000)) == UP
+        assert len(well.calls) == 10
+        assert 0 < len(cut_off.calls) <= 10, "each query once at most"
+
     async def test_tries_end(self):
         ingester = FakeIngester()
         ingester.fail = [Unavailable("never")] * 9

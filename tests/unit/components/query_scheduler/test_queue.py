@@ -18,9 +18,13 @@ def everyone(tenant):
     return True
 
 
+def whatever(query):
+    return True
+
+
 def drained(queue):
     found = []
-    while (taken := queue.take(everyone)) is not None:
+    while (taken := queue.take(everyone, whatever)) is not None:
         found.append(taken.query.query_id)
     return found
 
@@ -53,7 +57,7 @@ def test_tenants_that_come_and_go_do_not_starve_one_that_waits():
         for tenant in ("b", "c"):
             if (tenant, number) not in queue:
                 queue.add(query(tenant, number), 0)
-        served.append(queue.take(everyone).query.tenant)
+        served.append(queue.take(everyone, whatever).query.tenant)
     assert served.count("patient") == 2
 
 
@@ -62,25 +66,35 @@ def test_who_was_away_does_not_catch_up():
     for number in range(8):
         queue.add(query("busy", number), 0)
     for _ in range(4):
-        queue.take(everyone)
+        queue.take(everyone, whatever)
     for number in range(4):
         queue.add(query("late", number), 0)
-    assert [queue.take(everyone).query.tenant for _ in range(4)] == ["late", "busy", "late", "busy"]
+    assert [queue.take(everyone, whatever).query.tenant for _ in range(4)] == ["late", "busy", "late", "busy"]
 
 
 def test_only_eligible_tenants_are_served():
     queue = FairQueue(waiting_per_tenant_max=10)
     queue.add(query("a", 0), 0)
     queue.add(query("b", 0), 0)
-    assert queue.take(lambda tenant: tenant == "b").query.tenant == "b"
-    assert queue.take(lambda tenant: tenant == "b") is None
+    assert queue.take(lambda tenant: tenant == "b", whatever).query.tenant == "b"
+    assert queue.take(lambda tenant: tenant == "b", whatever) is None
     assert drained(queue) == ["a0"]
+
+
+def test_a_query_that_does_not_suit_is_passed_over_and_keeps_its_place():
+    queue = FairQueue(waiting_per_tenant_max=10)
+    for number in range(3):
+        queue.add(query("a", number), 0)
+    queue.add(query("b", 0), 0)
+    assert queue.take(everyone, lambda query: query.query_id != "a0").query.query_id == "a1"
+    assert queue.take(lambda tenant: tenant == "b", lambda query: False) is None
+    assert drained(queue) == ["b0", "a0", "a2"]
 
 
 def test_times_are_kept():
     queue = FairQueue(waiting_per_tenant_max=10)
     queue.add(query("a", 0, timeout_s=5.0), 2.0)
-    taken = queue.take(everyone)
+    taken = queue.take(everyone, whatever)
     assert (taken.since_s, taken.deadline_s) == (2.0, 7.0)
 
 
@@ -109,7 +123,7 @@ def test_each_query_is_taken_once_or_removed_and_order_is_kept(actions):
             queue.add(added[-1], 0)
             number += 1
         elif action == "take":
-            taken = queue.take(everyone)
+            taken = queue.take(everyone, whatever)
             assert (taken is None) == (not waiting)
             if taken is not None:
                 first = next(q for q in waiting if q.tenant == taken.query.tenant)
@@ -138,7 +152,7 @@ def test_tenants_that_wait_are_served_evenly(script):
                 since[other, tenant] = since[tenant, other] = 0
         backlog[tenant] += 1
         for _ in range(takes):
-            taken = queue.take(everyone)
+            taken = queue.take(everyone, whatever)
             if taken is None:
                 break
             served = taken.query.tenant

@@ -17,8 +17,8 @@ from mimir_rw.rpc.contracts.scheduler import QueuedQuery
 from mimir_rw.rpc.transport import Message
 
 
-def query(name, tenant="t", timeout_s=60.0, frontend="f"):
-    return QueuedQuery(name, frontend, tenant, "", timeout_s, Message())
+def query(name, tenant="t", timeout_s=60.0, frontend="f", avoid=()):
+    return QueuedQuery(name, frontend, tenant, "", timeout_s, Message(), tuple(avoid))
 
 
 def scheduler(*, waiting=10, forget_s=0.0, queriers_max=0):
@@ -124,7 +124,7 @@ def test_a_querier_that_leaves_gets_nothing_more_and_is_closed_when_done():
     core = scheduler()
     core.connect(1, "q", 2, 0.0)
     core.enqueue(query("a"), 0.0)
-    assert closed(core.leave("q")) == []
+    assert closed(core.leave("q", 0.0)) == []
     assert core.enqueue(query("b"), 0.0) == []
     assert closed(core.finished("q", ("f", "a"), 0.0)) == [1]
     assert handed(core.connect(2, "other", 1, 0.0)) == [(2, "b")]
@@ -168,6 +168,66 @@ def test_giving_up_ends_everything():
     assert ended(core.disconnect(1, 0.0)) == [("running", False)]
 
 
+class TestFailedBefore:
+    def test_another_querier_gets_it(self):
+        core = scheduler()
+        core.connect(1, "p", 20, 0.0)
+        core.connect(2, "q", 1, 0.0)
+        for n in range(5):
+            assert handed(core.enqueue(query(str(n), avoid="p"), 0.0)) == ([(2, "0")] if n == 0 else [])
+        assert handed(core.finished("q", ("f", "0"), 0.0)) == [(2, "1")]
+
+    def test_it_holds_nobody_else_up(self):
+        core = scheduler()
+        core.connect(1, "p", 1, 0.0)
+        core.connect(2, "q", 1, 0.0)
+        core.enqueue(query("a", avoid="p"), 0.0)
+        assert handed(core.enqueue(query("b", avoid="p"), 0.0)) == []
+        assert handed(core.enqueue(query("c"), 0.0)) == [(1, "c")]
+
+    def test_without_another_it_is_tried_again(self):
+        core = scheduler()
+        core.connect(1, "p", 1, 0.0)
+        assert handed(core.enqueue(query("a", avoid="p"), 0.0)) == [(1, "a")]
+
+    @pytest.mark.parametrize("how", ["leaves", "is lost"])
+    def test_when_the_other_goes_it_is_tried_again(self, how):
+        core = scheduler(forget_s=60.0)
+        core.connect(1, "p", 1, 0.0)
+        core.connect(2, "q", 1, 0.0)
+        core.enqueue(query("a", avoid="p"), 0.0)
+        core.enqueue(query("b", avoid="p"), 0.0)
+        effects = core.leave("q", 1.0) if how == "leaves" else core.disconnect(2, 1.0)
+        assert handed(effects) == [(1, "b")]
+
+    def test_when_all_have_failed_any_may_try_again(self):
+        core = scheduler()
+        core.connect(1, "p", 1, 0.0)
+        core.connect(2, "q", 1, 0.0)
+        got = [handed(core.enqueue(query(name, avoid="pq"), 0.0)) for name in "ab"]
+        assert got == [[(1, "a")], [(2, "b")]]
+
+    def test_one_that_may_not_serve_the_tenant_is_no_other(self):
+        core = scheduler(queriers_max=1)
+        home = min(querier_shard("t", ["p", "q"], 1))
+        core.connect(1, home, 1, 0.0)
+        core.connect(2, "q" if home == "p" else "p", 1, 0.0)
+        assert handed(core.enqueue(query("a", avoid=home), 0.0)) == [(1, "a")]
+
+    def test_who_had_it_is_told(self):
+        core = scheduler()
+        core.connect(1, "p", 2, 0.0)
+        core.enqueue(query("a"), 0.0)
+        core.enqueue(query("b"), 0.0)
+        core.enqueue(query("c"), 0.0)
+        over = [*core.finished("p", ("f", "a"), 0.0), *core.disconnect(1, 0.0), *core.drain()]
+        assert {effect.key[1]: effect.querier for effect in over if isinstance(effect, Ended)} == {
+            "a": "p",
+            "b": "p",
+            "c": "p",
+        }
+
+
 class TestShards:
     def test_a_tenant_uses_so_many_queriers(self):
         core = scheduler(queriers_max=1, waiting=100)
@@ -203,7 +263,7 @@ class TestShards:
         home = min(querier_shard("t", ["p", "q"], 1))
         core.connect(1, home, 1, 0.0)
         core.connect(2, "q" if home == "p" else "p", 1, 0.0)
-        core.leave(home)
+        core.leave(home, 5.0)
         core.disconnect(1, 10.0)
         assert handed(core.enqueue(query("a"), 11.0)) == [(2, "a")]
 
@@ -217,11 +277,16 @@ class Everything(RuleBasedStateMachine):
         self.now = 0.0
         self.serial = 0
         self.waiting = set()
+        self.avoid = {}
         self.at = {}
         self.slots = {}
+        self.names = {}
         self.over = set()
         self.open = set()
         """Connections that no later one of the same querier has replaced."""
+
+    def querier_at(self, key):
+        return self.names[self.at[key]]
 
     def apply(self, effects):
         for effect in effects:
@@ -232,17 +297,19 @@ class Everything(RuleBasedStateMachine):
                     self.waiting.discard(key)
                     self.at[key] = connection
                     assert connection in self.slots
-                case Ended(key, _):
+                case Ended(key, _, querier):
+                    assert querier == (self.querier_at(key) if key in self.at else "")
                     assert key not in self.over
                     self.over.add(key)
                     self.waiting.discard(key)
                     self.at.pop(key, None)
 
-    @rule(tenant=st.sampled_from("abc"))
-    def enqueue(self, tenant):
+    @rule(tenant=st.sampled_from("abc"), avoid=st.sampled_from(["", "p", "q", "pq"]))
+    def enqueue(self, tenant, avoid):
         self.serial += 1
-        new = query(str(self.serial), tenant)
+        new = query(str(self.serial), tenant, avoid=avoid)
         self.waiting.add(key_of(new))
+        self.avoid[key_of(new)] = avoid
         try:
             self.apply(self.core.enqueue(new, self.now))
         except RateLimited:
@@ -253,6 +320,7 @@ class Everything(RuleBasedStateMachine):
         self.serial += 1
         self.open = {n for n in self.open if n in self.slots and self.slots[n][0] != querier} | {self.serial}
         self.slots[self.serial] = (querier, slots)
+        self.names[self.serial] = querier
         self.apply(self.core.connect(self.serial, querier, slots, self.now))
 
     @precondition(lambda self: self.slots)
@@ -288,10 +356,14 @@ class Everything(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_for_nothing(self):
-        busy = [
-            sum(at == n for at in self.at.values()) >= slots for n, (_, slots) in self.slots.items() if n in self.open
-        ]
-        assert not self.waiting or all(busy)
+        queriers = {self.slots[n][0] for n in self.open if n in self.slots}
+        free = {
+            name
+            for n, (name, slots) in self.slots.items()
+            if n in self.open and sum(at == n for at in self.at.values()) < slots
+        }
+        for key in self.waiting:
+            assert not free & (queriers.difference(self.avoid[key]) or queriers)
 
 
 TestEverything = Everything.TestCase
