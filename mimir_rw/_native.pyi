@@ -328,6 +328,36 @@ class Head:
     def extent(self) -> tuple[int, int | None, int | None]:
         """Series, oldest and newest sample (ms; None when empty). Never waits for the disk."""
 
+# -- histogram ------------------------------------------------------------------------------------------------------
+
+HistogramParts = tuple[
+    int,
+    int,
+    float,
+    float,
+    float,
+    float,
+    tuple[list[tuple[int, int]], list[float]],
+    tuple[list[tuple[int, int]], list[float]],
+    list[float],
+]
+"""Reset hint (0 unknown, 1 reset, 2 not reset, 3 gauge), schema, zero threshold, zero count, count, sum; positive and
+negative side as spans (offset, length) with absolute counts; upper bounds of custom buckets."""
+
+class HistogramColumn:
+    """Histograms that cells or samples refer to by number. Immutable; cheap to concatenate."""
+
+    @staticmethod
+    def from_parts(parts: Sequence[HistogramParts]) -> HistogramColumn:
+        """Raises ValueError when spans and counts do not agree."""
+    @staticmethod
+    def concat(columns: Sequence[HistogramColumn]) -> HistogramColumn: ...
+    def __len__(self) -> int: ...
+    def take(self, numbers: NDArray[np.int64]) -> HistogramColumn:
+        """IndexError."""
+    def part(self, number: int) -> HistogramParts:
+        """One by one, for looking at; nothing hot calls this. IndexError."""
+
 # -- labels ---------------------------------------------------------------------------------------------------------
 
 class LabelFrame:

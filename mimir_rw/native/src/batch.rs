@@ -19,6 +19,7 @@ use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::histogram::Histogram;
 use crate::wire::batch_codec;
 use crate::wire::series::{SeriesHasher, canonical_labels};
 
@@ -30,6 +31,22 @@ pub struct Metadata {
     pub name: String,
     pub help: String,
     pub unit: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct HistogramSample {
+    pub ts: i64,
+    /// 0: unknown.
+    pub start_ts: i64,
+    pub histogram: Arc<Histogram>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exemplar {
+    pub ts: i64,
+    pub value: f64,
+    /// In the canonical encoding of a label set; may be empty.
+    pub labels: Vec<u8>,
 }
 
 #[pyclass(frozen, module = "mimir_rw._native")]
@@ -46,6 +63,14 @@ pub struct WriteBatch {
     /// Milliseconds since the epoch, one per sample, in the order sent.
     pub ts: Vec<i64>,
     pub values: Vec<f64>,
+    /// Start timestamps of the samples, 0 where unknown. Empty: none is known.
+    pub start_ts: Vec<i64>,
+    /// As `sample_end`, into `histograms`. Empty: no row has any.
+    pub histogram_end: Vec<u32>,
+    pub histograms: Vec<HistogramSample>,
+    /// As `sample_end`, into `exemplars`. Empty: no row has any.
+    pub exemplar_end: Vec<u32>,
+    pub exemplars: Vec<Arc<Exemplar>>,
     pub metadata: Vec<Metadata>,
 }
 
@@ -83,7 +108,7 @@ impl WriteBatch {
             sample_end: Vec::with_capacity(rows.len()),
             ts: Vec::with_capacity(rows.len()),
             values: Vec::with_capacity(rows.len()),
-            metadata: Vec::new(),
+            ..Self::default()
         };
         for &row in rows {
             let samples = self.samples(row as usize);

@@ -11,6 +11,7 @@ pub mod bytes;
 pub mod codec;
 pub mod error;
 pub mod head;
+pub mod histogram;
 pub mod labels;
 pub mod series_set;
 pub mod text;
@@ -26,6 +27,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     wire::register(m)?;
     codec::register(m)?;
     head::register(m)?;
+    histogram::register(m)?;
     labels::register(m)?;
     series_set::register(m)?;
     windows::register(m)?;

@@ -3,6 +3,8 @@
 //! Invariants: `offsets` has n + 1 entries, starts at 0, never falls and ends at `ts.len() == values.len()`; within
 //! a row times rise strictly. Stale markers may be present. Never changes once built; kernels share it freely.
 
+use std::sync::Arc;
+
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -10,13 +12,31 @@ use pyo3::prelude::*;
 use super::grid::Grid;
 use super::is_stale;
 use super::matrix::{MatrixIn, filled};
+use crate::histogram::{FloatHistogram, HistogramColumn};
 
 #[pyclass(frozen, module = "mimir_rw._native")]
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct SampleColumns {
     offsets: Vec<usize>,
     ts: Vec<i64>,
     values: Vec<f64>,
+    /// None: no row has any.
+    histograms: Option<HistogramSamples>,
+}
+
+/// The histogram samples of the same rows. A row has no float and histogram of one time.
+#[derive(Clone, Debug, Default)]
+pub struct HistogramSamples {
+    pub offsets: Vec<usize>,
+    pub ts: Vec<i64>,
+    pub column: HistogramColumn,
+}
+
+impl HistogramSamples {
+    pub fn row(&self, row: usize) -> (&[i64], &[Arc<FloatHistogram>]) {
+        let range = self.offsets[row]..self.offsets[row + 1];
+        (&self.ts[range.clone()], &self.column.items[range])
+    }
 }
 
 impl SampleColumns {
@@ -43,7 +63,29 @@ impl SampleColumns {
             offsets,
             ts,
             values,
+            ..Self::default()
         })
+    }
+
+    /// The same with histograms. Returns a message when lengths or offsets do not fit; the order of times, and that no
+    /// float has the time of a histogram, is the caller's promise.
+    pub fn with_histograms(mut self, histograms: HistogramSamples) -> Result<Self, &'static str> {
+        if histograms.offsets.len() != self.offsets.len() || histograms.offsets[0] != 0 {
+            return Err("histograms need an offset per row");
+        }
+        if histograms.offsets.windows(2).any(|w| w[0] > w[1]) {
+            return Err("offsets of histograms must ascend");
+        }
+        let count = histograms.column.items.len();
+        if histograms.ts.len() != count || histograms.offsets.last() != Some(&count) {
+            return Err("the last offset must be the number of histograms");
+        }
+        self.histograms = (count > 0).then_some(histograms);
+        Ok(self)
+    }
+
+    pub fn histograms(&self) -> Option<&HistogramSamples> {
+        self.histograms.as_ref()
     }
 
     pub fn rows(&self) -> usize {
@@ -78,6 +120,7 @@ impl SampleColumns {
             offsets,
             ts,
             values,
+            ..Self::default()
         }
     }
 
@@ -100,6 +143,7 @@ impl SampleColumns {
             offsets,
             ts,
             values,
+            ..Self::default()
         })
     }
 }
@@ -205,6 +249,7 @@ impl SampleColumns {
                 offsets,
                 ts,
                 values,
+                ..Self::default()
             }
         })
     }
