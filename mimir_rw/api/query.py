@@ -33,14 +33,16 @@ class QueryApi:
         service: QueryService,
         parse_selector: Callable[[str], Sequence[Matcher]],
         format_query: Callable[[str], str],
+        parse_query: Callable[[str], Mapping[str, object]],
         clock: Clock,
         offload: Offload,
     ) -> None:
-        """parse_selector: the matchers of a selector; format_query: the pretty form of an expression. Both raise
-        ParseError."""
+        """parse_selector: the matchers of a selector; format_query: the pretty form of an expression; parse_query: its
+        syntax tree as plain data. All raise ParseError."""
         self._service = service
         self._parse_selector = parse_selector
         self._format_query = format_query
+        self._parse_query = parse_query
         self._clock = clock
         self._offload = offload
 
@@ -78,12 +80,19 @@ class QueryApi:
             raise p.invalid("query", error) from error
 
     async def format_query(self, call: Call) -> Answer:
+        return await self._of_text(call, self._format_query)
+
+    async def parse_query(self, call: Call) -> Answer:
+        return await self._of_text(call, self._parse_query)
+
+    async def _of_text(self, call: Call, answer: Callable[[str], object]) -> Answer:
+        """What follows from the text of a query alone; in a thread, the text may be long."""
         params = p.parse_params(call.query_string, call.form)
         try:
-            text = await self._offload.run(self._format_query, p.first(params, "query"))
+            body = await self._offload.run(lambda text: _success(answer(text)), p.first(params, "query"))
         except ParseError as error:
             raise p.invalid("query", error) from error
-        return Answer(200, _success(text), JSON_TYPE)
+        return Answer(200, body, JSON_TYPE)
 
     async def series(self, call: Call) -> Answer:
         params = p.parse_params(call.query_string, call.form)

@@ -21,15 +21,9 @@ from mimir_rw.promql.ast import (
     children,
 )
 from mimir_rw.promql.errors import ParseError
-from mimir_rw.promql.functions import ValueType
+from mimir_rw.promql.functions import SHORT_TYPE_NAMES, ValueType
 from mimir_rw.promql.quoting import quote
 
-_SHORT_NAMES = {
-    ValueType.SCALAR: "scalar",
-    ValueType.VECTOR: "vector",
-    ValueType.MATRIX: "matrix",
-    ValueType.STRING: "string",
-}
 _OPERANDS = (ValueType.SCALAR, ValueType.VECTOR)
 
 
@@ -74,7 +68,7 @@ class _Checker:
                 expr.span,
             )
         if isinstance(expr, SubqueryExpr) and expr.expr.type is not ValueType.VECTOR:
-            got = _SHORT_NAMES[expr.expr.type]
+            got = SHORT_TYPE_NAMES[expr.expr.type]
             self.fail(f"subquery is only allowed on instant vector, got {got} instead", expr.span)
 
     def selector(self, node: VectorSelector, may_be_empty: bool = False) -> None:

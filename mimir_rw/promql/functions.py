@@ -19,6 +19,14 @@ class ValueType(enum.Enum):
     STRING = "string"
 
 
+SHORT_TYPE_NAMES = {
+    ValueType.SCALAR: "scalar",
+    ValueType.VECTOR: "vector",
+    ValueType.MATRIX: "matrix",
+    ValueType.STRING: "string",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Function:
     """One signature.

@@ -19,6 +19,7 @@ from mimir_rw.promql.engine import Engine, EngineOptions
 from mimir_rw.promql.parsed import ParsedTexts
 from mimir_rw.promql.parser import EVERYTHING, parse_expression, parse_selector
 from mimir_rw.promql.printer import pretty
+from mimir_rw.promql.syntax_json import syntax_object
 from mimir_rw.ring.desc import InstanceDesc
 from mimir_rw.rpc.contracts.ingester import IngesterReads
 from mimir_rw.rpc.contracts.scheduler import LocalResults, QueryResults, SchedulerDirectory
@@ -92,6 +93,7 @@ class Read:
             service=self._frontend,
             parse_selector=parse_selector,
             format_query=lambda text: pretty(parse_expression(text, EVERYTHING)),
+            parse_query=lambda text: syntax_object(parse_expression(text, EVERYTHING)),
             clock=base.clock,
             offload=base.offload,
         )

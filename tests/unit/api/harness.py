@@ -264,6 +264,7 @@ def build_site(
             service=queries,
             parse_selector=parse_selector,
             format_query=format_query,
+            parse_query=lambda text: {"type": "stringLiteral", "val": format_query(text)},
             clock=clock,
             offload=offload,
         ),

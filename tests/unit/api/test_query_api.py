@@ -209,6 +209,18 @@ async def test_metadata():
     assert list(json.loads((await site.get(f"{P}/metadata?limit=1")).body)["data"]) == ["up"]
 
 
+async def test_parse_query():
+    site = build_site()
+    for reply in (
+        await site.get(f"{P}/parse_query?query=a+%3C+b"),
+        await site.request("POST", f"{P}/parse_query", body=b"query=a+%3C+b"),
+    ):
+        assert reply.status == 200
+        assert json.loads(reply.body)["data"] == {"type": "stringLiteral", "val": "A < B"}
+        assert b"\\u003c" in reply.body
+    assert error_of(await site.get(f"{P}/parse_query"))[:2] == (400, "bad_data")
+
+
 async def test_format_query():
     reply = await build_site().get(f"{P}/format_query?query=a+%2B+b")
     assert json.loads(reply.body) == {"status": "success", "data": "A + B"}
