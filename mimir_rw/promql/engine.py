@@ -22,10 +22,12 @@ from mimir_rw.promql.exec.evaluation import Deadline, Evaluation
 from mimir_rw.promql.exec.functions_range import windows
 from mimir_rw.promql.exec.memory import MemoryAccount
 from mimir_rw.promql.exec.values import Scalar, String, Vector, drop_metadata, remove_marked_names
+from mimir_rw.promql.explain import Explanation, SelectTrace, Tracer
 from mimir_rw.promql.parsed import INLINE_CHARACTERS_MAX, ParsedTexts, check_result_type
 from mimir_rw.promql.parser import ParserOptions, parse_expression
 from mimir_rw.promql.plan.planner import Plan, make_plan
 from mimir_rw.promql.plan.selects import Gathered, gather
+from mimir_rw.promql.printer import format_matcher
 from mimir_rw.promql.result import QueryStats, RangeSamples, Result, ResultType
 from mimir_rw.promql.steps import Bounds, TimeDefaults
 from mimir_rw.storage.contract import Queryable
@@ -47,12 +49,16 @@ class EngineOptions:
 
 @dataclass(frozen=True, slots=True)
 class QueryLimits:
-    """Of one query. None: the engine's own. memory_bytes_max 0: no limit. syntax: what the text may use."""
+    """Of one query. None: the engine's own. memory_bytes_max 0: no limit. syntax: what the text may use.
+
+    explain: the result comes with an explanation.
+    """
 
     timeout_s: float | None = None
     lookback_ms: int | None = None
     memory_bytes_max: int = 0
     syntax: ParserOptions = PLAIN_SYNTAX
+    explain: bool = False
 
 
 class Engine:
@@ -145,6 +151,7 @@ class Engine:
             annotations=Annotations(query=plan.query),
             memory=MemoryAccount(bytes_max=limits.memory_bytes_max, samples_max=self._options.samples_max),
             deadline=deadline,
+            tracer=Tracer(monotonic=self._clock.monotonic, notes=plan.notes()) if limits.explain else None,
         )
 
 
@@ -159,7 +166,22 @@ def evaluate(plan: Plan, ev: Evaluation) -> Result:
         warnings=tuple(ev.annotations.warnings),
         infos=tuple(ev.annotations.infos),
         stats=QueryStats(ev.memory.samples_read, ev.memory.peak_bytes, 0.0, 0.0, 0.0),
+        explanation=None if ev.tracer is None else _explanation(plan, ev, ev.tracer),
     )
+
+
+def _explanation(plan: Plan, ev: Evaluation, tracer: Tracer) -> Explanation:
+    selects = [
+        SelectTrace(
+            matchers="{" + ", ".join(format_matcher(matcher) for matcher in spec.matchers) + "}",
+            mint=spec.hints.mint,
+            maxt=spec.hints.maxt,
+            series=len(series.labels),
+            samples=tracer.samples_of(series),
+        )
+        for spec, series in ev.gathered.selected
+    ]
+    return tracer.explanation(plan.rewrites, selects)
 
 
 def _root(plan: Plan, ev: Evaluation) -> tuple[ResultType, Vector | Scalar | String | RangeSamples]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mimir_rw._native import LabelFrame, SampleColumns
 from mimir_rw.promql.exec.values import Scalar, String, Vector
+from mimir_rw.promql.explain import Explanation
 from mimir_rw.promql.steps import Steps
 
 
@@ -43,6 +44,8 @@ class Result:
     """value by type: VECTOR a Vector of one step; MATRIX a Vector over `steps` sorted by labels, or RangeSamples;
     SCALAR a Scalar of one step; STRING a String. No row of a Vector is without samples.
 
+    explanation: of a query that asked for it.
+
     warnings and infos: all of them, in order of appearance; `annotations.shown` cuts them for an answer.
     """
 
@@ -52,3 +55,4 @@ class Result:
     warnings: tuple[str, ...]
     infos: tuple[str, ...]
     stats: QueryStats
+    explanation: Explanation | None = None

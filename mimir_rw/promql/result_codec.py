@@ -8,6 +8,7 @@ UTF-8. Pure, total: what does not decode is Internal, and sizes are checked befo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, Final
@@ -19,6 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 from mimir_rw._native import LabelFrame, SampleColumns
 from mimir_rw.model.errors import Internal, MimirError
 from mimir_rw.promql.exec.values import Scalar, String, Vector
+from mimir_rw.promql.explain import Explanation
 from mimir_rw.promql.result import QueryStats, RangeSamples, Result, ResultType
 from mimir_rw.promql.steps import Steps
 from mimir_rw.rpc.codec import ErrorHeader
@@ -151,6 +153,8 @@ def _encode_result(result: Result) -> tuple[dict[str, Any], Parts]:
         "infos": [_bytes(text) for text in result.infos],
         "stats": list(astuple(result.stats)),
     }
+    if result.explanation is not None:
+        header["explanation"] = json.dumps(result.explanation.as_json())
     value = result.value
     match value:
         case Vector():
@@ -178,6 +182,7 @@ def _decode_result(header: Header, parts: Sequence[memoryview]) -> Outcome:
         warnings=tuple(_text(text) for text in header["warnings"]),
         infos=tuple(_text(text) for text in header["infos"]),
         stats=QueryStats(*header["stats"]),
+        explanation=Explanation.from_json(json.loads(header["explanation"])) if "explanation" in header else None,
     )
     return Evaluated(result, int(header["series"]), int(header["bytes"]))
 

@@ -18,6 +18,7 @@ from mimir_rw.promql.ast import Expr
 from mimir_rw.promql.exec.annotations import Annotations
 from mimir_rw.promql.exec.memory import MemoryAccount
 from mimir_rw.promql.exec.values import Scalar, String, Value, Vector
+from mimir_rw.promql.explain import Tracer
 from mimir_rw.promql.plan.selects import Gathered
 from mimir_rw.promql.quoting import quote
 from mimir_rw.promql.steps import Bounds, Steps, TimeDefaults
@@ -45,7 +46,7 @@ class Deadline:
 class Evaluation:
     """bounds: the query as asked; steps: those of this part (a subquery has its own).
 
-    hoisted: ids of the nodes that are evaluated once and repeated.
+    hoisted: ids of the nodes that are evaluated once and repeated. tracer: of a query that is to be explained.
     """
 
     bounds: Bounds
@@ -58,6 +59,7 @@ class Evaluation:
     annotations: Annotations
     memory: MemoryAccount
     deadline: Deadline
+    tracer: Tracer | None = None
 
     def over(self, steps: Steps) -> Evaluation:
         """The same query, evaluated at other times."""
@@ -69,6 +71,11 @@ class Evaluation:
         if self.steps.count and self.steps.step and id(node) in self.hoisted:
             once = self.over(Steps(self.steps.start, 0, 1))
             return repeat(once.evaluate(node), self.steps.count)
+        if self.tracer is None:
+            return self._carry_out(node)
+        return self.tracer.run(node, lambda: self._carry_out(node), lambda: self.memory.peak_bytes)
+
+    def _carry_out(self, node: Expr) -> Value:
         mark = self.memory.current_bytes
         value = self.operators[type(node)](self, node)
         self.memory.settle(mark, value.nbytes)

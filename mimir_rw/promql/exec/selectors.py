@@ -40,6 +40,8 @@ def decode_batches(ev: Evaluation, series: SeriesSet, mint: int, maxt: int, step
         mark = ev.memory.current_bytes
         ev.memory.take(columns.sample_count * SAMPLE_BYTES)
         ev.memory.read_samples(columns.sample_count)
+        if ev.tracer is not None:
+            ev.tracer.decoded(series, len(columns), columns.sample_count)
         yield columns
         ev.memory.current_bytes = mark
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mimir_rw.promql.ast import Expr
@@ -16,7 +17,10 @@ from mimir_rw.promql.steps import Bounds, TimeDefaults
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """query: the text that positions refer to. hoisted: ids of nodes of `expr` that are evaluated once."""
+    """query: the text that positions refer to. hoisted: ids of nodes of `expr` that are evaluated once.
+
+    rewrites: names of those that changed something, in their order.
+    """
 
     query: str
     expr: Expr
@@ -24,16 +28,36 @@ class Plan:
     defaults: TimeDefaults
     hoisted: frozenset[int]
     selects: tuple[SelectSpec, ...]
+    rewrites: tuple[str, ...] = ()
+
+    def notes(self) -> dict[int, list[str]]:
+        """What the plan does to nodes, by their ids."""
+        return {node: ["evaluated once for all steps"] for node in self.hoisted}
 
 
 def make_plan(query: str, expr: Expr, bounds: Bounds, defaults: TimeDefaults) -> Plan:
     """Raises InvalidQuery for duration arithmetic that has no result."""
-    expr = complete_info_calls(fold_constants(strip_parens(resolve_times(expr, bounds, query))))
+    rewrites = []
+    for name, rewrite in _REWRITES:
+        rewritten = rewrite(expr, bounds, query)
+        if rewritten is not expr:
+            rewrites.append(name)
+        expr = rewritten
+    hoisted = frozenset() if bounds.is_instant else hoisted_nodes(expr)
     return Plan(
         query=query,
         expr=expr,
         bounds=bounds,
         defaults=defaults,
-        hoisted=frozenset() if bounds.is_instant else hoisted_nodes(expr),
+        hoisted=hoisted,
         selects=tuple(plan_selects(expr, bounds.steps(), defaults)),
+        rewrites=(*rewrites, *(["step invariant"] if hoisted else [])),
     )
+
+
+_REWRITES: tuple[tuple[str, Callable[[Expr, Bounds, str], Expr]], ...] = (
+    ("durations", resolve_times),
+    ("parentheses", lambda expr, bounds, query: strip_parens(expr)),
+    ("constant folding", lambda expr, bounds, query: fold_constants(expr)),
+    ("info selector", lambda expr, bounds, query: complete_info_calls(expr)),
+)

@@ -28,6 +28,7 @@ class Gathered:
     """The series of every select of a query. Immutable."""
 
     def __init__(self, selected: Sequence[tuple[SelectSpec, SeriesSet]]) -> None:
+        self.selected = tuple(selected)
         self._by_matchers: dict[MatcherKey, list[tuple[SelectSpec, SeriesSet]]] = {}
         for spec, series in selected:
             self._by_matchers.setdefault(spec.matchers, []).append((spec, series))
