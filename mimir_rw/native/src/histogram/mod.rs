@@ -3,8 +3,16 @@
 //! Bucket bounds, flavours and validity are those of Prometheus (promql-notes.md 13, remote-write.md 4). The engine
 //! knows only `FloatHistogram`; integers are converted where chunks are decoded.
 
+pub mod arithmetic;
+pub mod bounds;
 pub mod column;
+pub mod compensated;
+pub mod custom;
+pub mod layout;
+mod mantissas;
+pub mod reset;
 pub mod stored;
+pub mod zero;
 
 use std::sync::Arc;
 
