@@ -7,6 +7,7 @@ JSON envelope, pages and operations in plain text.
 from __future__ import annotations
 
 import enum
+import re
 
 import msgspec
 
@@ -31,6 +32,7 @@ from mimir_rw.model.errors import (
 from mimir_rw.wire.prometheus_json import escape_html
 
 CLIENT_CLOSED = 499
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class ErrorStyle(enum.Enum):
@@ -92,4 +94,4 @@ def error_envelope(kind: str, message: str) -> bytes:
 
 def _clean(message: str) -> str:
     """Text that UTF-8 can carry."""
-    return message.encode("utf-8", "replace").decode("utf-8")
+    return _SURROGATE.sub("\ufffd", message)

@@ -12,8 +12,9 @@ import msgspec
 from mimir_rw.api import pages
 from mimir_rw.api.errors import text_answer
 from mimir_rw.api.exchange import JSON_TYPE, Answer, Call
+from mimir_rw.api.form import read_text_form
 from mimir_rw.api.pages import Markup
-from mimir_rw.api.params import Params, first, parse_params
+from mimir_rw.api.params import Params, first
 from mimir_rw.model.errors import BadRequest, NotFound
 
 REFRESH_S = 10
@@ -56,7 +57,7 @@ class MemberlistPages:
     async def memberlist(self, call: Call) -> Answer:
         if self._gossip is None:
             return text_answer(200, "This instance doesn't use memberlist.")
-        params = parse_params(call.query_string)
+        params = read_text_form(call.query_string)
         actions: tuple[tuple[str, Callable[[Gossip, Params], Awaitable[Answer]]], ...] = (
             ("viewKey", self._view_key),
             ("downloadKey", self._download_key),

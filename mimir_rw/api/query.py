@@ -12,6 +12,7 @@ import msgspec
 from mimir_rw._native import LabelFrame, encode_label_sets
 from mimir_rw.api import params as p
 from mimir_rw.api.exchange import JSON_TYPE, Answer, Call
+from mimir_rw.api.form import read_form
 from mimir_rw.kit.clock import Clock
 from mimir_rw.kit.offload import Offload
 from mimir_rw.model.errors import BadRequest
@@ -47,12 +48,13 @@ class QueryApi:
         self._offload = offload
 
     async def query(self, call: Call) -> Answer:
-        params = p.parse_params(call.query_string, call.form)
+        params = _params(call)
+        limit = p.limit_param(params)
         request = InstantQuery(
             query=p.first(params, "query"),
             time_ms=p.time_param(params, "time", self._clock.now_ms()),
             timeout_s=p.timeout_param(params),
-            limit=p.limit_param(params),
+            limit=limit,
             lookback_ms=p.lookback_param(params),
             stats=p.first(params, "stats"),
         )
@@ -62,7 +64,8 @@ class QueryApi:
             raise p.invalid("query", error) from error
 
     async def query_range(self, call: Call) -> Answer:
-        params = p.parse_params(call.query_string, call.form)
+        params = _params(call)
+        limit = p.limit_param(params)
         start_ms, end_ms, step_ms = p.range_params(params)
         request = RangeQuery(
             query=p.first(params, "query"),
@@ -70,7 +73,7 @@ class QueryApi:
             end_ms=end_ms,
             step_ms=step_ms,
             timeout_s=p.timeout_param(params),
-            limit=p.limit_param(params),
+            limit=limit,
             lookback_ms=p.lookback_param(params),
             stats=p.first(params, "stats"),
         )
@@ -87,7 +90,7 @@ class QueryApi:
 
     async def _of_text(self, call: Call, answer: Callable[[str], object]) -> Answer:
         """What follows from the text of a query alone; in a thread, the text may be long."""
-        params = p.parse_params(call.query_string, call.form)
+        params = _params(call)
         try:
             body = await self._offload.run(lambda text: _success(answer(text)), p.first(params, "query"))
         except ParseError as error:
@@ -95,7 +98,10 @@ class QueryApi:
         return Answer(200, body, JSON_TYPE)
 
     async def series(self, call: Call) -> Answer:
-        params = p.parse_params(call.query_string, call.form)
+        form = read_form(call.query_string, call.form, call.header(b"content-type"))
+        if form.problem:
+            raise BadRequest(f"error parsing form values: {form.problem}")
+        params = form.values
         if not params.get("match[]"):
             raise BadRequest("no match[] parameter provided")
         limit = p.limit_param(params)
@@ -108,7 +114,7 @@ class QueryApi:
         return Answer(200, await self._offload.run(_series_json, frame, limit), JSON_TYPE)
 
     async def label_names(self, call: Call) -> Answer:
-        params = p.parse_params(call.query_string, call.form)
+        params = _params(call)
         limit = p.limit_param(params)
         mint, maxt = p.metadata_range(params)
         matchers = await self._matchers(params)
@@ -116,10 +122,8 @@ class QueryApi:
         return Answer(200, await self._offload.run(_strings_json, names, limit), JSON_TYPE)
 
     async def label_values(self, call: Call) -> Answer:
-        params = p.parse_params(call.query_string, call.form)
-        name = p.unescape_label_name(call.path_value("name"))
-        if name == "":
-            raise BadRequest(f'invalid label name: "{name}"')
+        params = _params(call)
+        name = p.label_name(call.path_params["name"])
         limit = p.limit_param(params)
         mint, maxt = p.metadata_range(params)
         matchers = await self._matchers(params)
@@ -127,7 +131,7 @@ class QueryApi:
         return Answer(200, await self._offload.run(_strings_json, values, limit), JSON_TYPE)
 
     async def metadata(self, call: Call) -> Answer:
-        params = p.parse_params(call.query_string, call.form)
+        params = _params(call)
         limit = p.metadata_limit_param(params, "limit")
         per_metric = p.metadata_limit_param(params, "limit_per_metric")
         found = await self._service.metadata(call.tenant, p.first(params, "metric") or None)
@@ -146,6 +150,10 @@ class QueryApi:
         if any(all(map(matcher_accepts_empty, matchers)) for matchers in parsed):
             raise BadRequest("match[] must contain at least one non-empty matcher")
         return parsed
+
+
+def _params(call: Call) -> p.Params:
+    return read_form(call.query_string, call.form, call.header(b"content-type")).values
 
 
 def _success(data: object, warnings: Sequence[str] = ()) -> bytes:

@@ -15,9 +15,10 @@ import msgspec
 from mimir_rw.api import pages
 from mimir_rw.api.errors import text_answer
 from mimir_rw.api.exchange import JSON_TYPE, Answer, Call
+from mimir_rw.api.form import read_text_form
 from mimir_rw.api.form_token import FIELD, FormTokens
 from mimir_rw.api.pages import Markup
-from mimir_rw.api.params import Params, first, parse_params
+from mimir_rw.api.params import Params, first
 from mimir_rw.api.ring_table import ago, ring_json, ring_markup, state_of
 from mimir_rw.kit.clock import Clock
 from mimir_rw.model.errors import BadRequest, NotFound
@@ -49,7 +50,7 @@ class RingPages:
 
     async def rings(self, call: Call) -> Answer:
         """All of them. Tools get the ingesters' ring, as they are used to, and all under `rings`."""
-        params = parse_params(call.query_string, await _form(call))
+        params = read_text_form(call.query_string, await _form(call), call.header(b"content-type"))
         if call.method == "POST" or first(params, "forget"):
             name = first(params, "ring") or MAIN_RING
             if name not in self._rings:
@@ -80,7 +81,7 @@ class RingPages:
 
     async def _one(self, call: Call, name: str) -> Answer:
         path = f"/{name}/ring"
-        params = parse_params(call.query_string, await _form(call))
+        params = read_text_form(call.query_string, await _form(call), call.header(b"content-type"))
         if call.method == "POST" or first(params, "forget"):
             return await self._forget(call, name, path, params)
         view = self._rings[name].view()

@@ -46,8 +46,8 @@ def quote(text: str) -> str:
 
 
 def quote_char(char: str) -> str:
-    """One character in single quotes; "" (end of input) prints as Go prints the rune -1."""
-    return "'" + (_escape_char(char, "'") if char else "\ufffd") + "'"
+    """One character in single quotes; "" (end of input) and a byte that is no character print as Go prints them."""
+    return "'" + (_escape_char(char, "'") if char and not "\udc80" <= char <= "\udcff" else "\ufffd") + "'"
 
 
 def unicode_name(char: str) -> str:

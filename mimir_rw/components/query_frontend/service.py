@@ -180,7 +180,9 @@ class QueryFrontendService(Service):
     async def _answer(self, tenant: str, path: str, request: InstantQuery | RangeQuery) -> bytes:
         """Have it evaluated, and encode; the timeout counts from the arrival of the query."""
         began = self._clock.monotonic()
-        timeout_s = min(request.timeout_s or self._timeout_s, self._timeout_s)
+        timeout_s = self._timeout_s if request.timeout_s is None else min(request.timeout_s, self._timeout_s)
+        if timeout_s <= 0:
+            raise QueryTimeout(_TIMED_OUT)
         evaluated: Evaluated | None = None
         failure = ""
         self._queries.labels(tenant).inc()

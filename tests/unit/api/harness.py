@@ -163,6 +163,8 @@ class Site:
         """disconnect: an event; the client goes away once it is set."""
         path, _, query = target.partition("?")
         sent = [(k.lower().encode(), v.encode()) for k, v in (headers or {}).items()]
+        if method == "POST" and not any(name == b"content-type" for name, _ in sent):
+            sent.append((b"content-type", b"application/x-www-form-urlencoded"))
         if tenant is not None:
             sent.append((b"x-scope-orgid", tenant.encode()))
         parts = list(chunks if chunks is not None else ([body] if body else []))

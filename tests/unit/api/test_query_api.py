@@ -92,7 +92,17 @@ STEP = "zero or negative query resolution step widths are not accepted. Try a po
             "format_query?query=",
             'invalid parameter "query": unknown position: parse error: no expression found in input',
         ),
-        ("query?query=%FF", "error parsing form values: invalid URL encoding"),
+        ("series?match[]=up&x=%FG", 'error parsing form values: invalid URL escape "%FG"'),
+        ("query?query=1&limit=x&time=x", 'invalid parameter "limit": strconv.Atoi: parsing "x": invalid syntax'),
+        (
+            "query?query=1&time=%FF",
+            'invalid parameter "time": invalid time value for \'time\': cannot parse "\\xff" to a valid timestamp',
+        ),
+        (
+            "query?query=1&limit=9999999999999999999",
+            'invalid parameter "limit": strconv.Atoi: parsing "9999999999999999999": value out of range',
+        ),
+        ("label/%FF/values", 'invalid label name: "\\xff"'),
     ],
 )
 async def test_bad_parameters(target, text):
