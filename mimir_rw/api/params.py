@@ -174,6 +174,14 @@ def limit_param(params: Params, name: str = "limit") -> int:
     return limit
 
 
+def switch_param(params: Params, name: str) -> bool:
+    """Off when not given. Raises BadRequest."""
+    text = first(params, name)
+    if text not in ("", "true", "false"):
+        raise invalid(name, f"{quote(text)} is neither true nor false")
+    return text == "true"
+
+
 def metadata_limit_param(params: Params, name: str) -> int:
     """0 and less mean no limit. Raises BadRequest."""
     text = first(params, name)

@@ -57,6 +57,7 @@ class QueryApi:
             limit=limit,
             lookback_ms=p.lookback_param(params),
             stats=p.first(params, "stats"),
+            explain=p.switch_param(params, "explain"),
         )
         try:
             return Answer(200, await self._service.query(call.tenant, request), JSON_TYPE)
@@ -76,6 +77,7 @@ class QueryApi:
             limit=limit,
             lookback_ms=p.lookback_param(params),
             stats=p.first(params, "stats"),
+            explain=p.switch_param(params, "explain"),
         )
         try:
             return Answer(200, await self._service.query_range(call.tenant, request), JSON_TYPE)

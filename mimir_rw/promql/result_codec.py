@@ -58,6 +58,9 @@ def encode_outcome(outcome: Outcome) -> Message:
         return Message({"is": "error", "kind": error.kind, "text": _bytes(error.text), "id": error.id})
     if isinstance(outcome, Evaluated):
         header, parts = _encode_result(outcome.result)
+        if outcome.result.explanation is not None:
+            header["explained"] = True
+            parts.append(json.dumps(outcome.result.explanation.as_json()).encode())
         header |= {"is": "result", "series": outcome.series_fetched, "bytes": outcome.bytes_fetched}
         return _message(header, parts)
     if isinstance(outcome, LabelFrame):
@@ -79,6 +82,7 @@ def decode_outcome(message: Message) -> Outcome:
         IndexError,
         AttributeError,
         OverflowError,
+        RecursionError,
         lz4.block.LZ4BlockError,
     ) as error:
         return Internal(f"malformed answer of a querier: {error!r}")
@@ -153,8 +157,6 @@ def _encode_result(result: Result) -> tuple[dict[str, Any], Parts]:
         "infos": [_bytes(text) for text in result.infos],
         "stats": list(astuple(result.stats)),
     }
-    if result.explanation is not None:
-        header["explanation"] = json.dumps(result.explanation.as_json())
     value = result.value
     match value:
         case Vector():
@@ -182,7 +184,7 @@ def _decode_result(header: Header, parts: Sequence[memoryview]) -> Outcome:
         warnings=tuple(_text(text) for text in header["warnings"]),
         infos=tuple(_text(text) for text in header["infos"]),
         stats=QueryStats(*header["stats"]),
-        explanation=Explanation.from_json(json.loads(header["explanation"])) if "explanation" in header else None,
+        explanation=Explanation.from_json(json.loads(bytes(parts[-1]))) if header.get("explained") else None,
     )
     return Evaluated(result, int(header["series"]), int(header["bytes"]))
 

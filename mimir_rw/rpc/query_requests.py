@@ -55,6 +55,7 @@ def _query_fields(request: InstantQuery | RangeQuery) -> dict[str, Any]:
         "limit": request.limit,
         "lookback": request.lookback_ms,
         "stats": _bytes(request.stats),
+        **({"explain": True} if request.explain else {}),
     }
 
 
@@ -82,6 +83,7 @@ def _common(header: Header) -> dict[str, Any]:
         "limit": _int(header.get("limit", 0)),
         "lookback_ms": None if lookback is None else _int(lookback),
         "stats": _text(header.get("stats", b"")),
+        "explain": bool(header.get("explain", False)),
     }
 
 

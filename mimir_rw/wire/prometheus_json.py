@@ -6,7 +6,7 @@ kernels, without HTML escaping; every other string is escaped as Go's encoder do
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -82,14 +82,21 @@ def string_data(time_ms: int, text: str) -> QueryData:
 
 
 def query_answer(
-    data: QueryData, *, warnings: Sequence[str] = (), infos: Sequence[str] = (), stats: Stats | None = None
+    data: QueryData,
+    *,
+    warnings: Sequence[str] = (),
+    infos: Sequence[str] = (),
+    stats: Stats | None = None,
+    explain: Mapping[str, object] | None = None,
 ) -> bytes:
-    """The whole body of an answered query."""
+    """The whole body of an answered query. explain: plain data, which Prometheus does not have."""
     if data.truncated:
         warnings = [*warnings, _TRUNCATED]
     parts = [b'{"status":"success","data":{"resultType":"', data.type.encode(), b'","result":', data.result]
     if stats is not None:
         parts += [b',"stats":', msgspec.json.encode(_stats(stats))]
+    if explain is not None:
+        parts += [b',"explain":', escape_html(msgspec.json.encode(explain))]
     parts.append(b"}")
     for name, texts in ((b"warnings", warnings), (b"infos", infos)):
         if texts:

@@ -72,6 +72,7 @@ class QueryExecutor:
             lookback_ms=request.lookback_ms,
             memory_bytes_max=memory_bytes_max,
             syntax=syntax_with(limits.enabled_promql_experimental_functions),
+            explain=request.explain,
         )
         if isinstance(request, InstantQuery):
             result = await self._engine.instant(queryable, request.query, request.time_ms, limits=bounds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mimir_rw.components.query_frontend.explanation import explanation_object
 from mimir_rw.promql.exec.annotations import shown
 from mimir_rw.promql.exec.values import Scalar, String
 from mimir_rw.promql.quoting import quote
@@ -31,7 +32,13 @@ def result_json(result: Result, limit: int, stats: str, elapsed_s: float) -> byt
             'use "true" or "all"'
         )
     infos = shown(list(result.infos), "info")
-    return query_answer(data, warnings=warnings, infos=infos, stats=_stats(result, elapsed_s) if stats else None)
+    return query_answer(
+        data,
+        warnings=warnings,
+        infos=infos,
+        stats=_stats(result, elapsed_s) if stats else None,
+        explain=None if result.explanation is None else explanation_object(result.explanation),
+    )
 
 
 def _data(result: Result, limit: int) -> QueryData:

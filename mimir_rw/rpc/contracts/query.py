@@ -16,12 +16,15 @@ from mimir_rw.rpc.contracts.ingester import MetricMetadata
 
 @dataclass(frozen=True, slots=True)
 class InstantQuery:
+    """limit: of series, 0 for none. explain: tell what each operator did."""
+
     query: str
     time_ms: int
     timeout_s: float | None = None
     limit: int = 0
     lookback_ms: int | None = None
     stats: str = ""
+    explain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class RangeQuery:
     limit: int = 0
     lookback_ms: int | None = None
     stats: str = ""
+    explain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,13 +29,13 @@ def error_of(reply):
 
 async def test_instant_query_by_get_and_post():
     site = build_site()
-    await site.get(f"{P}/query?query=up&time=1.5&timeout=2s&limit=3&lookback_delta=1m&stats=all")
+    await site.get(f"{P}/query?query=up&time=1.5&timeout=2s&limit=3&lookback_delta=1m&stats=all&explain=true")
     await site.request(
         "POST", f"{P}/query?query=down&limit=9", body=b"query=up%7Ba%3D%22b%22%7D&time=2015-07-01T20:10:51.781Z"
     )
     await site.get(f"{P}/query?query=1")
     assert site.queries.calls == [
-        ("t1", InstantQuery("up", 1500, timeout_s=2.0, limit=3, lookback_ms=60_000, stats="all")),
+        ("t1", InstantQuery("up", 1500, timeout_s=2.0, limit=3, lookback_ms=60_000, stats="all", explain=True)),
         ("t1", InstantQuery('up{a="b"}', 1435781451781, limit=9)),
         ("t1", InstantQuery("1", NOW_MS)),
     ]
@@ -92,6 +92,7 @@ STEP = "zero or negative query resolution step widths are not accepted. Try a po
             "format_query?query=",
             'invalid parameter "query": unknown position: parse error: no expression found in input',
         ),
+        ("query?query=1&explain=yes", 'invalid parameter "explain": "yes" is neither true nor false'),
         ("series?match[]=up&x=%FG", 'error parsing form values: invalid URL escape "%FG"'),
         ("query?query=1&limit=x&time=x", 'invalid parameter "limit": strconv.Atoi: parsing "x": invalid syntax'),
         (

@@ -22,7 +22,7 @@ SETS = [[Matcher(MatchType.EQUAL, "a", "b"), Matcher(MatchType.NOT_REGEX, "c", "
 REQUESTS = [
     InstantQuery("up\udc80", 5, timeout_s=1.5, limit=3, lookback_ms=7, stats="all"),
     InstantQuery("up", -5),
-    RangeQuery("up", 1, 10, 3),
+    RangeQuery("up", 1, 10, 3, explain=True),
     SeriesRequest(SETS, 1, 2),
     LabelNamesRequest([], 1, 2),
     LabelValuesRequest("é", SETS, 1, 2),

@@ -62,6 +62,36 @@ async def test_range_query_limit_and_stats():
     assert answer["data"]["stats"]["samples"]["samplesRead"] > 0
 
 
+@pytest.mark.parametrize("local", [True, False], ids=["one process", "across processes"])
+async def test_explain_tells_what_each_operator_did(local):
+    parts = Parts()
+    scheduler = parts.scheduler()
+    directory = Directory({"s": Line(scheduler)})
+    frontend = parts.frontend(directory)
+    querier = parts.querier(
+        "q",
+        FakeIngester('a{x="<"} 1 2', 'a{x="2"} 3 4'),
+        directory,
+        lambda: frontend if local else Unencoded(frontend),
+        local=local,
+    )
+    async with running(scheduler, querier, frontend):
+        body = await frontend.query_range("t", RangeQuery("sum(a) + 1", 0, 60_000, 60_000, explain=True))
+        assert "explain" not in json.loads(await frontend.query("t", InstantQuery("a", 0)))["data"]
+        ranged = json.loads(await frontend.query("t", InstantQuery("a[1m]", 60_000, explain=True)))["data"]
+    assert b"<" not in body.replace(b"\\u003c", b"")
+    explain = json.loads(body)["data"]["explain"]
+    assert explain["selects"] == [
+        {"matchers": '{__name__="a"}', "start": -299.999, "end": 60, "series": 2, "samples": 4}
+    ]
+    plan = explain["plan"]
+    assert (plan["operator"], plan["expression"], plan["rowsIn"], plan["rowsOut"]) == ("+", "sum(a) + 1", 1, 1)
+    assert [child["operator"] for child in plan["children"]] == ["sum", "number"]
+    assert plan["seconds"] >= plan["ownSeconds"] >= 0
+    assert plan["children"][0]["children"][0]["samples"] == 4
+    assert ranged["explain"]["selects"][0]["series"] == 2
+
+
 async def test_what_a_client_did_wrong_is_said_before_anything_is_queued():
     hour = 3_600_000
     ingester = FakeIngester()
