@@ -1,30 +1,33 @@
-"""`mimir-rw query`: ask a server, as a table or as the JSON it sent."""
+"""`mimir-rw query`: ask a server; the answer as a table, as a drawing, as the JSON it sent, or explained."""
 
 from __future__ import annotations
 
 import base64
 import json
 import math
+import shutil
 import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
+from mimir_rw.cli.explain import explanation
+from mimir_rw.cli.plot import SERIES_MAX, WIDTH_MIN, Line, Shape, draw
+from mimir_rw.cli.query_text import colour, tables
 from mimir_rw.config.values import parse_duration
 
 _TIMEOUT_SECONDS = 300
 _STEPS_WANTED = 120
 _PIPE_COLUMNS = 250
-_BARS = "▁▂▃▄▅▆▇█"
-_BARS_MAX = 40
+_PLOT_PIPE_COLUMNS = 100
+_PLOT_LINES_MAX = 20
 
 
 def query(
@@ -39,7 +42,12 @@ def query(
     start: Annotated[str, typer.Option(help="Start of a range query.")] = "",
     end: Annotated[str, typer.Option(help="End of a range query; now by default.")] = "",
     step: Annotated[str, typer.Option(help="Step of a range query, such as 30s; by default about 120 steps.")] = "",
-    output: Annotated[str, typer.Option(help="table or json (the answer as it came).")] = "table",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as it came.")] = False,
+    plot: Annotated[
+        bool | None,
+        typer.Option("--plot/--no-plot", help="Draw a range; by default on a terminal that is wide enough."),
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what each operator did, not the result.")] = False,
     prefix: Annotated[str, typer.Option(help="Path of the Prometheus API.")] = "/prometheus",
 ) -> None:
     """Evaluate EXPR on a server: at one time, or over a range when --start is given.
@@ -47,28 +55,91 @@ def query(
     Times are Unix seconds, RFC 3339, now, or how long ago, such as 1h. Exit status 1 when the server answers with an
     error.
     """
-    if output not in ("table", "json"):
-        raise typer.BadParameter("must be table or json", param_hint="--output")
     params = _params(expression, at, start, end, step, now_s=time.time())
     path = "query_range" if "start" in params else "query"
-    headers = _headers(tenant, user, key)
+    if explain:
+        params |= {"explain": "true", "stats": "true"}
+    answer, body = _ask(f"{url.rstrip('/')}{prefix.rstrip('/')}/api/v1/{path}", params, _headers(tenant, user, key))
+    if as_json:
+        sys.stdout.write(body.decode(errors="replace") + "\n")
+        return
+    for kind in ("warnings", "infos"):
+        for text in answer.get(kind, []):
+            print(text, file=sys.stderr)
+    data, console = answer["data"], _console(_PIPE_COLUMNS)
+    if explain:
+        if "explain" not in data:
+            print("the server can not explain queries; is it mimir-rw?", file=sys.stderr)
+            raise typer.Exit(1)
+        console.print(*explanation(data, console.width), sep="\n", highlight=False)
+        return
+    marks = _draw(data["result"], plot) if data["resultType"] == "matrix" else ""
+    console.print(*tables(data, console.width, marks), sep="\n", highlight=False)
+
+
+def _ask(url: str, params: Mapping[str, str], headers: Mapping[str, str]) -> tuple[dict[str, Any], bytes]:
+    """The success answer, and as it came; any other ends the command."""
     try:
-        status, body = _post(f"{url.rstrip('/')}{prefix.rstrip('/')}/api/v1/{path}", params, headers)
+        status, body = _post(url, params, headers)
     except (OSError, ValueError) as error:
         print(f"{url} does not answer: {getattr(error, 'reason', error)}", file=sys.stderr)
         raise typer.Exit(1) from None
     if status != 200:
         print(error_text(status, body), file=sys.stderr)
         raise typer.Exit(1)
-    if output == "json":
-        sys.stdout.write(body.decode() + "\n")
-        return
-    answer = json.loads(body)
-    for kind in ("warnings", "infos"):
-        for text in answer.get(kind, []):
-            print(text, file=sys.stderr)
-    # Into a pipe, lines are not cut at the width of a terminal that is not there.
-    Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS).print(*tables(answer["data"]), sep="\n")
+    try:
+        answer = json.loads(body)
+        return {**answer, "data": {**answer["data"]}}, body
+    except (ValueError, KeyError, TypeError):
+        print(f"{url} does not answer as Prometheus does; is --prefix right?", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def _console(pipe_columns: int) -> Console:
+    """As wide as the terminal; into a pipe, lines are not cut at the width of a terminal that is not there."""
+    return Console(width=None if sys.stdout.isatty() else pipe_columns)
+
+
+def _draw(result: list[dict[str, Any]], wanted: bool | None) -> str:
+    """Draw the first series; the marks by which the table names them, "" where nothing is drawn."""
+    console = _console(_PLOT_PIPE_COLUMNS)
+    enough = sys.stdout.isatty() and console.width >= WIDTH_MIN
+    lines = [_line(series) for series in result]
+    if wanted is False or (wanted is None and not enough) or max((len(line.times) for line in lines), default=0) < 2:
+        return ""
+    coloured = console.color_system is not None and not console.no_color
+    unicode = (console.encoding or "").lower().startswith("utf")
+    shape = Shape(
+        width=console.width,
+        height=max(6, min(_PLOT_LINES_MAX, shutil.get_terminal_size().lines // 2)),
+        step=_step_s(lines),
+        braille=coloured and unicode,
+        unicode=unicode,
+    )
+    drawing = draw(lines, shape)
+    for row in drawing:
+        console.print(Text.assemble(*((cell.text, _style(cell.series)) for cell in row)), no_wrap=True, overflow="crop")
+    if not drawing:
+        return ""
+    if len(lines) > SERIES_MAX:
+        console.print(f"the first {SERIES_MAX} of {len(lines)} series")
+    console.print()
+    return "━" * SERIES_MAX if shape.braille else shape.marks
+
+
+def _style(series: int | None) -> str:
+    return "" if series is None else colour(series)
+
+
+def _line(series: Mapping[str, Any]) -> Line:
+    points = series.get("values", [])
+    return Line([float(at) for at, _ in points], [float(value) for _, value in points])
+
+
+def _step_s(lines: list[Line]) -> float:
+    """The smallest distance between samples: the answer does not say its step."""
+    gaps = (after - before for line in lines for before, after in zip(line.times, line.times[1:], strict=False))
+    return min(gaps, default=1.0)
 
 
 def _params(expression: str, at: str, start: str, end: str, step: str, *, now_s: float) -> dict[str, str]:
@@ -130,72 +201,3 @@ def error_text(status: int, body: bytes) -> str:
         return f"{answer['errorType']}: {answer['error']}"
     except (ValueError, KeyError, TypeError):
         return body.decode(errors="replace").strip() or f"HTTP status {status}"
-
-
-def tables(data: Mapping[str, Any]) -> list[Table | str]:
-    """What to print for a result of any type."""
-    kind, result = data["resultType"], data["result"]
-    if kind in ("scalar", "string"):
-        return [str(result[1])]
-    if not result:
-        return ["empty result"]
-    return [_vector(result) if kind == "vector" else _matrix(result)]
-
-
-def _vector(result: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table("series", "value")
-    for each in result:
-        value = str(each["value"][1]) if "value" in each else "(histogram)"
-        table.add_row(series_text(each["metric"]), value)
-    return table
-
-
-def _matrix(result: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table("series", "samples", "from", "to", "min", "max", "last", "")
-    for each in result:
-        points = each.get("values")
-        if not points:
-            table.add_row(series_text(each["metric"]), "(histograms)")
-            continue
-        values = [float(value) for _, value in points]
-        real = [value for value in values if not math.isnan(value)] or [math.nan]
-        table.add_row(
-            series_text(each["metric"]),
-            str(len(points)),
-            _clock(points[0][0]),
-            _clock(points[-1][0]),
-            f"{min(real):.6g}",
-            f"{max(real):.6g}",
-            f"{values[-1]:.6g}",
-            bars(values),
-        )
-    return table
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        text = column in ("series", "from", "to", "")
-        table.add_column(column, justify="left" if text else "right", overflow="fold", no_wrap=not text)
-    return table
-
-
-def series_text(metric: Mapping[str, str]) -> str:
-    labels = ", ".join(f"{name}={json.dumps(value)}" for name, value in metric.items() if name != "__name__")
-    name = metric.get("__name__", "")
-    return f"{name}{{{labels}}}" if labels or not name else name
-
-
-def bars(values: Sequence[float]) -> str:
-    """A small drawing of the values; those that are not finite are left blank."""
-    shown = [values[i * len(values) // _BARS_MAX] for i in range(_BARS_MAX)] if len(values) > _BARS_MAX else values
-    finite = [value for value in shown if math.isfinite(value)]
-    if not finite:
-        return ""
-    low, high = min(finite), max(finite)
-    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(_BARS[int((value - low) * scale)] if math.isfinite(value) else " " for value in shown)
-
-
-def _clock(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")

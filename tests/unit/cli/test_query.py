@@ -6,7 +6,8 @@ import urllib.parse
 import pytest
 
 from mimir_rw.cli.commands import run_command
-from mimir_rw.cli.query import bars, error_text, series_text
+from mimir_rw.cli.query import error_text
+from mimir_rw.cli.query_text import bars, clock, duration_text, series_text, size_text
 
 
 class Answering(http.server.BaseHTTPRequestHandler):
@@ -75,7 +76,7 @@ def test_times_ago(server):
 
 def test_json_is_what_came(server, capsys):
     server.answer = success("scalar", [0, "1"])
-    assert run_command(["query", "1", "--url", server.url, "--output", "json"]) == 0
+    assert run_command(["query", "1", "--url", server.url, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == server.answer[1]
 
 
@@ -93,9 +94,113 @@ def test_no_server(capsys):
     assert run_command(["query", "1", "--url", "ftp://x"]) == 1
 
 
-@pytest.mark.parametrize("options", [["--end", "1"], ["--time", "1", "--start", "0"], ["--output", "xml"]])
+@pytest.mark.parametrize(
+    "options", [["--end", "1"], ["--time", "1", "--start", "0"], ["--output", "xml"], ["--json=x"]]
+)
 def test_options_that_do_not_go_together(options):
     assert run_command(["query", "1", *options]) == 2
+
+
+HISTOGRAM = {"count": "5", "sum": "10.5", "buckets": [[0, "1", "2", "5"]]}
+
+
+def test_histograms_are_told_by_count_and_sum(server, capsys):
+    server.answer = success("vector", [{"metric": {"__name__": "h"}, "histogram": [1, HISTOGRAM]}])
+    assert run_command(["query", "h", "--url", server.url]) == 0
+    assert "histogram: count 5, sum 10.5" in capsys.readouterr().out
+    server.answer = success("matrix", [{"metric": {}, "histograms": [[0, HISTOGRAM], [60, HISTOGRAM]]}])
+    assert run_command(["query", "h", "--url", server.url, "--start", "0", "--plot"]) == 0
+    assert "histogram: count 5, sum 10.5" in capsys.readouterr().out
+
+
+def test_a_range_is_drawn_when_asked_for(server, capsys):
+    server.answer = success(
+        "matrix", [{"metric": {"i": str(i)}, "values": [[t, str(t * i)] for t in range(0, 600, 60)]} for i in range(12)]
+    )
+    assert run_command(["query", "a", "--url", server.url, "--start", "0", "--plot"]) == 0
+    out = capsys.readouterr().out
+    assert "└" in out or "+-" in out
+    assert "the first 8 of 12 series" in out
+    assert out.index("the first 8") < out.index('{i="11"}')
+    assert run_command(["query", "a", "--url", server.url, "--start", "0"]) == 0
+    assert "the first 8" not in capsys.readouterr().out
+
+
+OPERATOR = {
+    "operator": "sum", "expression": "sum(up)", "evaluations": 1, "steps": 2, "rowsIn": 1234, "rowsOut": 1, "samples": 0,
+    "bytes": 2048, "peakBytes": 3 << 20, "seconds": 0.25, "ownSeconds": 0.05, "notes": [], "children": [],
+}  # fmt: skip
+SELECT = OPERATOR | {"operator": "select", "expression": "up", "notes": ["once"], "evaluations": 2, "ownSeconds": 0.2}
+EXPLAIN = {
+    "rewrites": ["fold_constants"],
+    "selects": [{"matchers": '{__name__="up"}', "start": 0, "end": 60, "series": 3, "samples": 12}],
+    "plan": OPERATOR | {"children": [SELECT, SELECT | {"operator": "number", "expression": "1"}]},
+}
+STATS = {
+    "timings": {"execTotalTime": 0.3, "execQueueTime": 0.01, "queryPreparationTime": 0.04, "innerEvalTime": 0.25},
+    "samples": {"samplesRead": 12},
+}
+
+
+def test_explain_is_a_tree_with_columns(server, capsys):
+    server.answer = (
+        200,
+        {
+            "status": "success",
+            "data": {"resultType": "vector", "result": [{}], "explain": EXPLAIN, "stats": STATS},
+        },
+    )
+    assert run_command(["query", "sum(up)", "--url", server.url, "--explain"]) == 0
+    assert server.seen[0][1] == {"query": "sum(up)", "explain": "true", "stats": "true"}
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == "sum sum(up) 1,234 1 2 0 2.0 KiB 3.0 MiB 250 ms 50 ms 20%".split()
+    assert lines[2].startswith("├─ select x2 [once]  up ")
+    assert lines[3].startswith("└─ number x2 [once] 1 ")
+    assert any(line.startswith('{__name__="up"}') and line.endswith(" 3       12") for line in lines)
+    assert "rewrites: fold_constants" in lines
+    assert lines[-1].startswith("1 series, 12 samples read; 300 ms in all: queued 10 ms")
+
+
+def test_explain_of_a_range_vector_has_no_plan(server, capsys):
+    server.answer = (
+        200,
+        {
+            "status": "success",
+            "data": {"resultType": "matrix", "result": [], "explain": EXPLAIN | {"plan": None}, "stats": STATS},
+        },
+    )
+    assert run_command(["query", "up[5m]", "--url", server.url, "--explain"]) == 0
+    assert capsys.readouterr().out.startswith("select ")
+
+
+def test_servers_that_are_something_else(server, capsys):
+    server.answer = success("scalar", [0, "1"])
+    assert run_command(["query", "1", "--url", server.url, "--explain"]) == 1
+    assert "can not explain" in capsys.readouterr().err
+    for other in (b"<html>", {"status": "success"}, [1]):
+        server.answer = 200, other
+        assert run_command(["query", "1", "--url", server.url]) == 1
+        assert "does not answer as Prometheus does" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (200 << 20, "200 MiB"), (3 << 40, "3.0 TiB")],
+)
+def test_sizes(size, text):
+    assert size_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 µs"), (0.0000015, "2 µs"), (0.0123, "12.3 ms"), (1.5, "1.5 s"), (4000, "4000 s")]
+)
+def test_durations(seconds, text):
+    assert duration_text(seconds) == text
+
+
+def test_times_no_calendar_has():
+    assert clock(1e18) == "1e+18"
+    assert clock(-1) == "1969-12-31 23:59:59"
 
 
 def test_drawing():
@@ -103,5 +208,6 @@ def test_drawing():
     assert bars([1, float("nan"), 1]) == "▁ ▁"
     assert bars([float("nan")]) == ""
     assert len(bars(range(1000))) == 40
+    assert bars([1.7e308, -1.7e308]) == "█▁"
     assert series_text({}) == "{}"
     assert series_text({"__name__": "a"}) == "a"
