@@ -167,7 +167,7 @@ def _value_labels(low: float, high: float, rows: int) -> dict[int, str]:
 def _number(value: float, unit: float) -> str:
     """A multiple of unit, with no more digits than it takes to tell it from the next."""
     exponent = math.floor(math.log10(unit))
-    if -5 < exponent and abs(value) < 1e7:
+    if exponent > -5 and abs(value) < 1e7:
         return f"{value:.{max(0, -exponent)}f}"
     digits = math.floor(math.log10(abs(value))) - exponent + 1 if value else 1
     return f"{value:.{min(17, max(1, digits))}g}"

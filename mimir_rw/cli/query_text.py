@@ -23,7 +23,7 @@ def colour(series: int) -> str:
 
 
 def tables(data: Mapping[str, Any], width: int, marks: str = "") -> list[Table | str]:
-    """What to print for a result of any type, so many characters wide. marks: of the first series in a drawing above."""
+    """What to print for a result of any type, so many characters wide. marks: of a drawing's series, the first ones."""
     kind, result = data["resultType"], data["result"]
     if kind in ("scalar", "string"):
         return [str(result[1])]

@@ -1,11 +1,14 @@
 import http.server
+import io
 import json
 import threading
 import urllib.parse
 
 import pytest
+from rich.console import Console
 
 from mimir_rw.cli.commands import run_command
+from mimir_rw.cli.explain import explanation
 from mimir_rw.cli.query import error_text
 from mimir_rw.cli.query_text import bars, clock, duration_text, series_text, size_text
 
@@ -127,8 +130,8 @@ def test_a_range_is_drawn_when_asked_for(server, capsys):
 
 
 OPERATOR = {
-    "operator": "sum", "expression": "sum(up)", "evaluations": 1, "steps": 2, "rowsIn": 1234, "rowsOut": 1, "samples": 0,
-    "bytes": 2048, "peakBytes": 3 << 20, "seconds": 0.25, "ownSeconds": 0.05, "notes": [], "children": [],
+    "operator": "sum", "expression": "sum(up)", "evaluations": 1, "steps": 2, "rowsIn": 1234, "rowsOut": 1,
+    "samples": 0, "bytes": 2048, "peakBytes": 3 << 20, "seconds": 0.25, "ownSeconds": 0.05, "notes": [], "children": [],
 }  # fmt: skip
 SELECT = OPERATOR | {"operator": "select", "expression": "up", "notes": ["once"], "evaluations": 2, "ownSeconds": 0.2}
 EXPLAIN = {
@@ -153,12 +156,25 @@ def test_explain_is_a_tree_with_columns(server, capsys):
     assert run_command(["query", "sum(up)", "--url", server.url, "--explain"]) == 0
     assert server.seen[0][1] == {"query": "sum(up)", "explain": "true", "stats": "true"}
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == "sum sum(up) 1,234 1 2 0 2.0 KiB 3.0 MiB 250 ms 50 ms 20%".split()
+    assert " ".join(lines[1].split()) == "sum sum(up) 1,234 1 2 0 2.0 KiB 3.0 MiB 250 ms 50 ms 20%"
     assert lines[2].startswith("├─ select x2 [once]  up ")
+    assert max(len(line) for line in lines) < 200
     assert lines[3].startswith("└─ number x2 [once] 1 ")
     assert any(line.startswith('{__name__="up"}') and line.endswith(" 3       12") for line in lines)
     assert "rewrites: fold_constants" in lines
     assert lines[-1].startswith("1 series, 12 samples read; 300 ms in all: queued 10 ms")
+
+
+def test_explain_leaves_out_columns_that_do_not_fit():
+    data = {"resultType": "vector", "result": [], "explain": EXPLAIN, "stats": STATS}
+    names = {}
+    for width in (20, 60, 80, 200):
+        table = explanation(data, width)[0]
+        names[width] = [column.header for column in table.columns]
+        Console(width=width, file=io.StringIO()).print(table)
+    assert names[20] == ["operator"]
+    assert names[60] == ["operator", "rows out", "bytes", "time", "own %"]
+    assert len(names[80]) < len(names[200]) == 10
 
 
 def test_explain_of_a_range_vector_has_no_plan(server, capsys):
