@@ -589,6 +589,19 @@ def aggregate(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """op: sum, avg, min, max, count, group, stddev, stdvar; sums run in row order."""
 
+class Accumulator:
+    """`aggregate` for rows that come batch after batch; the result is the same to the bit. One caller at a time."""
+
+    def __init__(self, op: str, steps: int) -> None: ...
+    @property
+    def nbytes(self) -> int: ...
+    def add(
+        self, groups: NDArray[np.int64], group_count: int, values: NDArray[np.float64], mask: NDArray[np.bool_]
+    ) -> None:
+        """The next rows. group_count may rise from call to call."""
+    def finish(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """One row per group. To be called once."""
+
 def aggregate_quantile(
     q: NDArray[np.float64],
     groups: NDArray[np.int64],

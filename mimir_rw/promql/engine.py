@@ -18,7 +18,7 @@ from mimir_rw.model.errors import QueryTimeout
 from mimir_rw.promql.ast import Expr, MatrixSelector, SubqueryExpr
 from mimir_rw.promql.exec.annotations import Annotations
 from mimir_rw.promql.exec.dispatch import OPERATORS
-from mimir_rw.promql.exec.evaluation import Deadline, Evaluation
+from mimir_rw.promql.exec.evaluation import BATCH_BYTES, Deadline, Evaluation
 from mimir_rw.promql.exec.functions_range import windows
 from mimir_rw.promql.exec.memory import MemoryAccount
 from mimir_rw.promql.exec.values import Scalar, String, Vector, drop_metadata, remove_marked_names
@@ -38,13 +38,14 @@ PLAIN_SYNTAX = ParserOptions()
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """Defaults are Prometheus'. subquery_step_ms: step of subqueries that name none."""
+    """Defaults are Prometheus'. subquery_step_ms: step of subqueries that name none. batch_bytes: see Evaluation."""
 
     lookback_ms: int = 300_000
     subquery_step_ms: int = 60_000
     timeout_s: float = 120.0
     samples_max: int = SAMPLES_MAX
     delayed_name_removal: bool = False
+    batch_bytes: int = BATCH_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ class Engine:
             annotations=Annotations(query=plan.query),
             memory=MemoryAccount(bytes_max=limits.memory_bytes_max, samples_max=self._options.samples_max),
             deadline=deadline,
+            batch_bytes=self._options.batch_bytes,
             tracer=Tracer(monotonic=self._clock.monotonic, notes=plan.notes()) if limits.explain else None,
         )
 

@@ -105,13 +105,13 @@ def mimir_rw_cluster(name: str, *extra: str) -> Recipe:
     )  # fmt: skip
 
 
-def prometheus(name: str, binary: str) -> Recipe:
+def prometheus(name: str, binary: str, *extra: str) -> Recipe:
     return Recipe(
         name,
         lambda port, data: [
             binary, f"--web.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver",
             f"--storage.tsdb.path={data}/data", f"--config.file={_empty_config(data)}", "--log.level=error",
-            "--query.max-samples=500000000",
+            "--query.max-samples=500000000", *extra,
         ],
         "/api/v1/write", "", "/-/ready", "data/wal",
     )  # fmt: skip

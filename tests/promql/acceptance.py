@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from mimir_rw.kit.clock import SystemClock
@@ -31,8 +32,13 @@ _HEADER = """\
 """
 
 
-def run_file(path: Path) -> list[CaseResult]:
-    engine = Engine(clock=SystemClock(), offload=InlineOffload(), options=EngineOptions(delayed_name_removal=True))
+MODES = {"plain": EngineOptions(delayed_name_removal=True)}
+"""How the engine is told to evaluate: the answers must be the same."""
+MODES["batches"] = replace(MODES["plain"], batch_bytes=1)
+
+
+def run_file(path: Path, mode: str = "plain") -> list[CaseResult]:
+    engine = Engine(clock=SystemClock(), offload=InlineOffload(), options=MODES[mode])
     commands = parse_script(path.read_bytes().decode("utf-8", "surrogateescape"))
     return asyncio.run(run_script(commands, file=path.name, engine=EngineUnderTest(engine)))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.promql.acceptance import SCRIPTS, WHOLE, excuse, read_exceptions, run_file
+from tests.promql.acceptance import MODES, SCRIPTS, WHOLE, excuse, read_exceptions, run_file
 
 FILES = sorted(SCRIPTS.glob("*.test"))
 
@@ -14,9 +14,10 @@ if not FILES:
     pytest.skip(f"the acceptance scripts are not at {SCRIPTS}", allow_module_level=True)
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_script(path: Path) -> None:
-    cases = run_file(path)
+def test_script(path: Path, mode: str) -> None:
+    cases = run_file(path, mode)
     listed = {name for name in read_exceptions() if name.startswith(f"{path.name}:")}
     broken = [f"{case.name}: {case.problem}" for case in cases if not case.passed and case.name not in listed]
     assert not broken, "\n".join(broken)

@@ -11,6 +11,7 @@ from mimir_rw import _native
 from mimir_rw._native import LabelFrame
 from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import AggregateExpr, AggregateOp
+from mimir_rw.promql.exec.aggregate_batches import aggregate_batches
 from mimir_rw.promql.exec.evaluation import Evaluation, is_label_name
 from mimir_rw.promql.exec.histogram_classic import check_quantiles
 from mimir_rw.promql.exec.memory import CELL_BYTES
@@ -31,6 +32,9 @@ def aggregation(ev: Evaluation, node: AggregateExpr) -> Vector:
             return _limit_ratio(ev, node)
         case AggregateOp.COUNT_VALUES:
             return _count_values(ev, node)
+    batched = aggregate_batches(ev, node)
+    if batched is not None:
+        return batched
     quantile = None
     if node.op is AggregateOp.QUANTILE:
         assert node.param is not None

@@ -7,14 +7,14 @@ Operators are functions `(evaluation, node) -> Value` found by node type; they e
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mimir_rw.model.errors import Cancelled, QueryFailed, QueryTimeout
-from mimir_rw.promql.ast import Expr
+from mimir_rw.promql.ast import Expr, VectorSelector
 from mimir_rw.promql.exec.annotations import Annotations
 from mimir_rw.promql.exec.memory import MemoryAccount
 from mimir_rw.promql.exec.values import Scalar, String, Value, Vector
@@ -22,8 +22,11 @@ from mimir_rw.promql.explain import Tracer
 from mimir_rw.promql.plan.selects import Gathered
 from mimir_rw.promql.quoting import quote
 from mimir_rw.promql.steps import Bounds, Steps, TimeDefaults
+from mimir_rw.storage.contract import SeriesSet
 
 Operator = Callable[["Evaluation", Any], Value]
+
+BATCH_BYTES = 4 << 20
 
 
 @dataclass(slots=True)
@@ -43,10 +46,33 @@ class Deadline:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """What an evaluation of some series knows: which, and what was evaluated for all of them.
+
+    path, sides: ids of nodes; see `RowWise`. values: of sides, by node and steps; batch after batch shares them.
+    """
+
+    selector: int
+    series: SeriesSet
+    path: frozenset[int]
+    sides: frozenset[int]
+    values: dict[tuple[int, Steps], Value] = field(default_factory=dict)
+
+    def side(self, ev: Evaluation, node: Expr) -> Value:
+        """The value of one of `sides`."""
+        place = (id(node), ev.steps)
+        if place not in self.values:
+            self.values[place] = replace(ev, batch=None).evaluate(node)
+        return self.values[place]
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """bounds: the query as asked; steps: those of this part (a subquery has its own).
 
     hoisted: ids of the nodes that are evaluated once and repeated. tracer: of a query that is to be explained.
+    batch_bytes: about the most that a matrix takes where an expression can be evaluated for some series at a time.
+    batch: which ones, in such an evaluation.
     """
 
     bounds: Bounds
@@ -60,14 +86,24 @@ class Evaluation:
     memory: MemoryAccount
     deadline: Deadline
     tracer: Tracer | None = None
+    batch_bytes: int = BATCH_BYTES
+    batch: Batch | None = None
 
     def over(self, steps: Steps) -> Evaluation:
         """The same query, evaluated at other times."""
         return replace(self, steps=steps)
 
+    def series(self, selector: VectorSelector, mint: int, maxt: int) -> SeriesSet:
+        """What the selector reads; mint and maxt: int ms, inclusive, no more than was planned."""
+        if self.batch is not None and self.batch.selector == id(selector):
+            return self.batch.series
+        return self.gathered.lookup(selector.matchers, mint, maxt)
+
     def evaluate(self, node: Expr) -> Value:
         """Raises QueryFailed, LimitExceeded, QueryTimeout, Cancelled."""
         self.deadline.check()
+        if self.batch is not None and id(node) in self.batch.sides:
+            return self.batch.side(self, node)
         if self.steps.count and self.steps.step and id(node) in self.hoisted:
             once = self.over(Steps(self.steps.start, 0, 1))
             return repeat(once.evaluate(node), self.steps.count)

@@ -13,14 +13,12 @@ import numpy as np
 from mimir_rw._native import LabelFrame, SampleColumns, select_instant, select_instant_times, select_smoothed
 from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import MatrixSelector, VectorSelector
-from mimir_rw.promql.exec.evaluation import Evaluation, repeat
+from mimir_rw.promql.exec.evaluation import BATCH_BYTES, Evaluation, repeat
 from mimir_rw.promql.exec.memory import CELL_BYTES, SAMPLE_BYTES
 from mimir_rw.promql.exec.values import BoolMatrix, FloatMatrix, Vector, empty_vector
 from mimir_rw.promql.plan.selects import instant_range, window_range
 from mimir_rw.promql.steps import Steps, selector_ends
 from mimir_rw.storage.contract import SeriesSet
-
-BATCH_BYTES = 4 << 20
 
 Kernel = Callable[[SampleColumns], tuple[FloatMatrix, BoolMatrix]]
 InstantKernel = Callable[[SampleColumns, int, int, int, int], tuple[FloatMatrix, BoolMatrix]]
@@ -83,7 +81,7 @@ def select_times(ev: Evaluation, node: VectorSelector) -> Vector:
 def _select(ev: Evaluation, node: VectorSelector, kernel: InstantKernel) -> Vector:
     ends = selector_ends(node.at, node.offset_ms, ev.steps)
     mint, maxt = instant_range(node, ev.steps, ev.defaults)
-    series = ev.gathered.lookup(node.matchers, mint, maxt)
+    series = ev.series(node, mint, maxt)
     if len(series.labels) == 0 or ev.steps.count == 0:
         return empty_vector(ev.steps)
 
@@ -143,7 +141,7 @@ def selector_windows(ev: Evaluation, node: MatrixSelector) -> WindowSource:
     selector = node.selector
     ends = selector_ends(selector.at, selector.offset_ms, ev.steps)
     mint, maxt = window_range(node, ev.steps, ev.defaults)
-    series = ev.gathered.lookup(selector.matchers, mint, maxt)
+    series = ev.series(selector, mint, maxt)
     return WindowSource(
         labels=series.labels,
         unnamed=None,

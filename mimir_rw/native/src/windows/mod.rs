@@ -8,6 +8,7 @@
 //! Kernels are total: a length that does not fit is a `ValueError`, a result that cannot be allocated a
 //! `MemoryError`. They release the GIL and keep no state between calls.
 
+pub mod accumulate;
 pub mod aggregate;
 pub mod buckets;
 pub mod columns;
@@ -38,6 +39,7 @@ pub fn is_stale(value: f64) -> bool {
 
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<SampleColumns>()?;
+    m.add_class::<accumulate::Accumulator>()?;
     m.add_function(wrap_pyfunction!(select::select_instant, m)?)?;
     m.add_function(wrap_pyfunction!(select::select_instant_times, m)?)?;
     m.add_function(wrap_pyfunction!(window::window, m)?)?;

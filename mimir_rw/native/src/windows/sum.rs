@@ -36,6 +36,24 @@ pub struct Mean {
 }
 
 impl Mean {
+    /// A mean that has been taken apart; see `sum`. count: of the values so far.
+    pub fn resume(acc: Compensated, count: f64, incremental: bool) -> Self {
+        Self {
+            acc,
+            count,
+            incremental,
+        }
+    }
+
+    /// The sum, or the mean once it `is_incremental`.
+    pub fn sum(&self) -> Compensated {
+        self.acc
+    }
+
+    pub fn is_incremental(&self) -> bool {
+        self.incremental
+    }
+
     #[inline]
     pub fn add(&mut self, x: f64) {
         self.count += 1.0;
