@@ -13,7 +13,7 @@ from mimir_rw.kit.clock import SystemClock
 from mimir_rw.kit.offload import InlineOffload
 from mimir_rw.promql.engine import Engine, EngineOptions
 from mimir_rw.promql.errors import ParseError
-from mimir_rw.promql.parser import EVERYTHING, parse_expression
+from mimir_rw.promql.parser import parse_expression
 from mimir_rw.promql.printer import pretty
 from mimir_rw.promql.script.engine import EngineUnderTest
 from mimir_rw.promql.script.language import ScriptError, parse_script
@@ -64,7 +64,7 @@ def format_expression(
 ) -> None:
     """Print an expression in the usual layout. Exit status 1 if it is not valid."""
     try:
-        print(pretty(parse_expression(sys.stdin.read().strip() if expr is None else expr, EVERYTHING)))
+        print(pretty(parse_expression(sys.stdin.read().strip() if expr is None else expr)))
     except ParseError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None

@@ -178,7 +178,7 @@ FOREIGN: tuple[Foreign, ...] = (
         "limits.align_queries_with_step limits.split_instant_queries_by_interval limits.blocked_queries "
         "limits.limited_queries limits.blocked_requests limits.prom2_range_compat limits.subquery_spin_off_enabled "
         "limits.labels_query_optimizer_enabled limits.instant_queries_with_subquery_spin_off "
-        "limits.enabled_promql_extended_range_selectors frontend.prune_queries frontend.rewrite_histogram_queries "
+        "frontend.prune_queries frontend.rewrite_histogram_queries "
         "frontend.remote_execution_enabled",
         "query-frontend.split-* query-frontend.results-cache* query-frontend.cache-* "
         "query-frontend.parallelize-shardable-queries "
@@ -188,7 +188,7 @@ FOREIGN: tuple[Foreign, ...] = (
         "query-frontend.align-queries-with-step query-frontend.prom2-range-compat "
         "query-frontend.subquery-spin-off-enabled query-frontend.labels-query-optimizer-enabled "
         "query-frontend.instant-queries-with-subquery-spin-off "
-        "query-frontend.enabled-promql-extended-range-selectors query-frontend.prune-queries "
+        "query-frontend.prune-queries "
         "query-frontend.rewrite-histogram-queries query-frontend.enable-remote-execution",
         "the query-frontend's rewriting, sharding, caching and blocking of queries",
     ),

@@ -211,6 +211,24 @@ class TenantLimits:
         flag="query-frontend.enabled-promql-experimental-functions",
         help="Experimental PromQL functions that the tenant may use, or all.",
     )
+    enabled_promql_extended_range_selectors: tuple[str, ...] = names(
+        (),
+        flag="query-frontend.enabled-promql-extended-range-selectors",
+        help="Extended range selector modifiers that the tenant may use: anchored, smoothed, or all.",
+        category=EXPERIMENTAL,
+    )
+    enabled_promql_binop_fill_modifiers: tuple[str, ...] = names(
+        (),
+        flag="query-frontend.enabled-promql-binop-fill-modifiers",
+        help="Fill modifiers of binary operators that the tenant may use: fill, fill_left, fill_right, or all.",
+        category=EXPERIMENTAL,
+    )
+    enable_delayed_name_removal: bool = switch(
+        False,
+        flag="querier.enable-delayed-name-removal",
+        help="Remove metric names at the end of a query, so that label_replace and label_join can set them.",
+        category=EXPERIMENTAL,
+    )
 
 
 class Limits:

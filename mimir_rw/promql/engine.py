@@ -24,7 +24,7 @@ from mimir_rw.promql.exec.memory import MemoryAccount
 from mimir_rw.promql.exec.values import Scalar, String, Vector, drop_metadata, remove_marked_names
 from mimir_rw.promql.explain import Explanation, SelectTrace, Tracer
 from mimir_rw.promql.parsed import INLINE_CHARACTERS_MAX, ParsedTexts, check_result_type
-from mimir_rw.promql.parser import ParserOptions, parse_expression
+from mimir_rw.promql.parser import parse_expression
 from mimir_rw.promql.plan.planner import Plan, make_plan
 from mimir_rw.promql.plan.selects import Gathered, gather
 from mimir_rw.promql.printer import format_matcher
@@ -33,7 +33,6 @@ from mimir_rw.promql.steps import Bounds, TimeDefaults
 from mimir_rw.storage.contract import Queryable
 
 SAMPLES_MAX = 50_000_000
-PLAIN_SYNTAX = ParserOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class EngineOptions:
 
 @dataclass(frozen=True, slots=True)
 class QueryLimits:
-    """Of one query. None: the engine's own. memory_bytes_max 0: no limit. syntax: what the text may use.
+    """Of one query. None: the engine's own. memory_bytes_max 0: no limit.
 
     explain: the result comes with an explanation.
     """
@@ -58,8 +57,8 @@ class QueryLimits:
     timeout_s: float | None = None
     lookback_ms: int | None = None
     memory_bytes_max: int = 0
-    syntax: ParserOptions = PLAIN_SYNTAX
     explain: bool = False
+    delayed_name_removal: bool | None = None
 
 
 class Engine:
@@ -130,10 +129,10 @@ class Engine:
             return self._plan("", query, bounds, limits)
         if len(query) > INLINE_CHARACTERS_MAX:
             return await self._offload.run(self._parse_and_plan, query, bounds, limits)
-        return self._plan(query, self._parsed.parse(query, limits.syntax), bounds, limits)
+        return self._plan(query, self._parsed.parse(query), bounds, limits)
 
     def _parse_and_plan(self, query: str, bounds: Bounds, limits: QueryLimits) -> Plan:
-        return self._plan(query, parse_expression(query, limits.syntax), bounds, limits)
+        return self._plan(query, parse_expression(query), bounds, limits)
 
     def _plan(self, text: str, expr: Expr, bounds: Bounds, limits: QueryLimits) -> Plan:
         check_result_type(expr, instant=bounds.is_instant)
@@ -141,11 +140,12 @@ class Engine:
         return make_plan(text, expr, bounds, TimeDefaults(lookback_ms, self._options.subquery_step_ms))
 
     def _evaluation(self, plan: Plan, gathered: Gathered, deadline: Deadline, limits: QueryLimits) -> Evaluation:
+        delayed = limits.delayed_name_removal
         return Evaluation(
             bounds=plan.bounds,
             steps=plan.bounds.steps(),
             defaults=plan.defaults,
-            delayed_name_removal=self._options.delayed_name_removal,
+            delayed_name_removal=self._options.delayed_name_removal if delayed is None else delayed,
             hoisted=plan.hoisted,
             gathered=gathered,
             operators=OPERATORS,

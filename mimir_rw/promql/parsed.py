@@ -6,19 +6,16 @@ next refresh not at all. Trees are immutable.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from mimir_rw.promql.ast import Expr
 from mimir_rw.promql.errors import InvalidQuery
 from mimir_rw.promql.functions import ValueType
-from mimir_rw.promql.parser import ParserOptions, parse_expression
+from mimir_rw.promql.parser import parse_expression
 
 INLINE_CHARACTERS_MAX = 2000
 """A longer text is parsed in a thread: a megabyte of PromQL takes seconds, and the event loop has other work."""
 KEPT_CHARACTERS_MAX = 600
 """A longer text's tree takes too much memory to be kept."""
 KEPT_MAX = 256
-_ALL = "all"
 
 
 class ParsedTexts:
@@ -26,27 +23,21 @@ class ParsedTexts:
 
     def __init__(self, *, kept_max: int = KEPT_MAX) -> None:
         self._kept_max = kept_max
-        self._trees: dict[tuple[str, ParserOptions], Expr] = {}
+        self._trees: dict[str, Expr] = {}
         """In order of last use."""
 
     def __len__(self) -> int:
         return len(self._trees)
 
-    def parse(self, text: str, syntax: ParserOptions) -> Expr:
+    def parse(self, text: str) -> Expr:
         """As `parse_expression`; raises ParseError."""
         if len(text) > KEPT_CHARACTERS_MAX:
-            return parse_expression(text, syntax)
-        key = (text, syntax)
-        tree = self._trees.pop(key, None) or parse_expression(text, syntax)
+            return parse_expression(text)
+        tree = self._trees.pop(text, None) or parse_expression(text)
         if len(self._trees) >= self._kept_max:
             del self._trees[next(iter(self._trees))]
-        self._trees[key] = tree
+        self._trees[text] = tree
         return tree
-
-
-def syntax_with(functions: Collection[str]) -> ParserOptions:
-    """What may be written where these experimental functions are enabled; "all" enables every one."""
-    return ParserOptions(experimental_functions=None if _ALL in functions else frozenset(functions))
 
 
 def check_result_type(expr: Expr, *, instant: bool) -> None:

@@ -10,8 +10,8 @@ An error inside `sum(…)`, `[…]`, after `offset` and so on names the innermos
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from mimir_rw._native import CompiledMatcher, RegexError
@@ -28,24 +28,9 @@ from mimir_rw.promql.reader import DEPTH_MAX, TokenReader
 from mimir_rw.promql.tokens import Token
 
 
-@dataclass(frozen=True, slots=True)
-class ParserOptions:
-    """What a tenant may write. experimental_functions: names, or None for all of them (aggregations too)."""
-
-    experimental_functions: Collection[str] | None = ()
-    extended_range_selectors: bool = False
-    fill_modifiers: bool = False
-
-    def allows(self, function: str) -> bool:
-        return self.experimental_functions is None or function in self.experimental_functions
-
-
-EVERYTHING: Final = ParserOptions(experimental_functions=None, extended_range_selectors=True, fill_modifiers=True)
-
-
-def parse_expression(query: str, options: ParserOptions = ParserOptions()) -> Expr:
-    """The checked tree of a query. Raises ParseError."""
-    parser = _Parser(query, options)
+def parse_expression(query: str) -> Expr:
+    """The checked tree of a query, with everything experimental (see `experimental.py`). Raises ParseError."""
+    parser = _Parser(query)
     expr = parser.whole_expression()
     check_expression(expr, query, parser.misplaced_matching)
     return expr
@@ -53,7 +38,7 @@ def parse_expression(query: str, options: ParserOptions = ParserOptions()) -> Ex
 
 def parse_selector(text: str) -> tuple[Matcher, ...]:
     """Matchers of a lone series selector, as in `match[]`. Raises ParseError."""
-    return _Parser(text, ParserOptions()).whole_selector().matchers
+    return _Parser(text).whole_selector().matchers
 
 
 class _Pending(NamedTuple):
@@ -82,9 +67,8 @@ _GROUPING: Final = "grouping opts"
 
 
 class _Parser(TokenReader):
-    def __init__(self, query: str, options: ParserOptions) -> None:
+    def __init__(self, query: str) -> None:
         super().__init__(query)
-        self.options = options
         self.depth = 0  # of the expression read last
         self.misplaced_matching: dict[int, VectorMatching] = {}
         """Matching clauses on operators that cannot have one, by id of the node."""
@@ -159,9 +143,6 @@ class _Parser(TokenReader):
         self, operator: Token, modifiers: tuple[VectorMatching, bool], lhs: Expr, rhs: Expr, span: Span
     ) -> ast.BinaryExpr:
         given, return_bool = modifiers
-        filled = given.fill_left is not None or given.fill_right is not None
-        if filled and not self.options.fill_modifiers:
-            self.fail("binop fill modifiers are experimental and not enabled", span)
         op = t.BINARY_OPERATORS[operator.kind]
         matching: VectorMatching | None = None
         if lhs.type is ValueType.VECTOR and rhs.type is ValueType.VECTOR:
@@ -310,8 +291,6 @@ class _Parser(TokenReader):
         function = FUNCTIONS.get(name.text)
         if function is None:
             self.fail(f"unknown function with name {quote(name.text)}", name.span)
-        if function.experimental and not self.options.allows(function.name):
-            self.fail(f"function {quote(name.text)} is not enabled", name.span)
         return function
 
     def aggregate(self) -> ast.AggregateExpr:
@@ -340,11 +319,6 @@ class _Parser(TokenReader):
     def check_aggregate(self, op: ast.AggregateOp, count: int, span: Span) -> None:
         if not count:
             self.fail("no arguments for aggregate expression provided", span)
-        if op.is_experimental and not self.options.allows(op.value):
-            self.fail(
-                f"{op.value}() is experimental and must be enabled with --enable-feature=promql-experimental-functions",
-                span,
-            )
         wanted = 2 if op.has_param else 1
         if count != wanted:
             self.fail(
@@ -514,8 +488,6 @@ class _Parser(TokenReader):
 
     def extended(self, expr: Expr) -> Expr:
         modifier = self.advance().kind
-        if not self.options.extended_range_selectors:
-            self.fail(f"{modifier} modifier is experimental and not enabled", expr.span)
         if isinstance(expr, ast.SubqueryExpr):
             self.fail(f"{modifier} modifier is not supported for subqueries", expr.span)
         selector = expr.selector if isinstance(expr, ast.MatrixSelector) else expr

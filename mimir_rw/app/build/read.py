@@ -17,7 +17,7 @@ from mimir_rw.config.consistency import zone_of
 from mimir_rw.kit.service import Service
 from mimir_rw.promql.engine import Engine, EngineOptions
 from mimir_rw.promql.parsed import ParsedTexts
-from mimir_rw.promql.parser import EVERYTHING, parse_expression, parse_selector
+from mimir_rw.promql.parser import parse_expression, parse_selector
 from mimir_rw.promql.printer import pretty
 from mimir_rw.promql.syntax_json import syntax_object
 from mimir_rw.ring.desc import InstanceDesc
@@ -92,8 +92,8 @@ class Read:
         base.apis["query-frontend"] = QueryApi(
             service=self._frontend,
             parse_selector=parse_selector,
-            format_query=lambda text: pretty(parse_expression(text, EVERYTHING)),
-            parse_query=lambda text: syntax_object(parse_expression(text, EVERYTHING)),
+            format_query=lambda text: pretty(parse_expression(text)),
+            parse_query=lambda text: syntax_object(parse_expression(text)),
             clock=base.clock,
             offload=base.offload,
         )

@@ -15,7 +15,6 @@ from mimir_rw.kit.clock import Clock
 from mimir_rw.model.errors import QueryTimeout
 from mimir_rw.model.labels import Matcher
 from mimir_rw.promql.engine import Engine, QueryLimits
-from mimir_rw.promql.parsed import syntax_with
 from mimir_rw.promql.result_codec import Answer, Evaluated
 from mimir_rw.rpc.contracts.ingester import IngesterReads
 from mimir_rw.rpc.contracts.query import (
@@ -71,8 +70,8 @@ class QueryExecutor:
             timeout_s=timeout_s,
             lookback_ms=request.lookback_ms,
             memory_bytes_max=memory_bytes_max,
-            syntax=syntax_with(limits.enabled_promql_experimental_functions),
             explain=request.explain,
+            delayed_name_removal=limits.enable_delayed_name_removal,
         )
         if isinstance(request, InstantQuery):
             result = await self._engine.instant(queryable, request.query, request.time_ms, limits=bounds)

@@ -12,7 +12,7 @@ from mimir_rw._native import LabelFrame
 from mimir_rw.components.query_frontend.answer import result_json
 from mimir_rw.components.query_frontend.core import check_expression_size, check_total_range
 from mimir_rw.components.query_frontend.dispatch import Arrival, Dispatcher
-from mimir_rw.config.limits import Limits
+from mimir_rw.config.limits import Limits, TenantLimits
 from mimir_rw.config.tree import FrontendConfig
 from mimir_rw.kit.clock import Clock
 from mimir_rw.kit.logging import get_logger
@@ -21,8 +21,10 @@ from mimir_rw.kit.offload import Offload
 from mimir_rw.kit.service import Service
 from mimir_rw.model.errors import Internal, MimirError, QueryTimeout
 from mimir_rw.model.labels import Matcher
-from mimir_rw.promql.parsed import INLINE_CHARACTERS_MAX, ParsedTexts, check_result_type, syntax_with
-from mimir_rw.promql.parser import ParserOptions, parse_expression
+from mimir_rw.promql.ast import Expr
+from mimir_rw.promql.experimental import Enabled, refuse_disabled
+from mimir_rw.promql.parsed import INLINE_CHARACTERS_MAX, ParsedTexts, check_result_type
+from mimir_rw.promql.parser import parse_expression
 from mimir_rw.promql.plan.durations import resolve_times
 from mimir_rw.promql.result_codec import Answer, Evaluated
 from mimir_rw.promql.steps import Bounds
@@ -162,13 +164,11 @@ class QueryFrontendService(Service):
         """Raises BadRequest, InvalidQuery among it."""
         limits = self._limits.for_tenant(tenant)
         check_expression_size(text, limits)
-        syntax = syntax_with(limits.enabled_promql_experimental_functions)
         if len(text) > INLINE_CHARACTERS_MAX:
-            await self._offload.run(_check_long, text, syntax, bounds)
-            return
-        expr = self._parsed.parse(text, syntax)
-        check_result_type(expr, instant=bounds.is_instant)
-        resolve_times(expr, bounds, text)
+            expr = await self._offload.run(_parsed_long, text, bounds)
+        else:
+            expr = _checked(self._parsed.parse(text), text, bounds)
+        refuse_disabled(expr, enabled_for(limits), tenant)
 
     async def _ask(self, tenant: str, request: QueryRequest) -> Answer:
         try:
@@ -246,10 +246,22 @@ class QueryFrontendService(Service):
                 pass
 
 
-def _check_long(text: str, syntax: ParserOptions, bounds: Bounds) -> None:
-    expr = parse_expression(text, syntax)
+def enabled_for(limits: TenantLimits) -> Enabled:
+    return Enabled(
+        functions=limits.enabled_promql_experimental_functions,
+        range_selectors=limits.enabled_promql_extended_range_selectors,
+        fill_modifiers=limits.enabled_promql_binop_fill_modifiers,
+    )
+
+
+def _parsed_long(text: str, bounds: Bounds) -> Expr:
+    return _checked(parse_expression(text), text, bounds)
+
+
+def _checked(expr: Expr, text: str, bounds: Bounds) -> Expr:
     check_result_type(expr, instant=bounds.is_instant)
     resolve_times(expr, bounds, text)
+    return expr
 
 
 def _of_kind(kind: type[T], answer: Answer) -> T:

@@ -17,7 +17,7 @@ from mimir_rw.promql.ast import (
     VectorSelector,
     walk,
 )
-from mimir_rw.promql.parser import EVERYTHING, parse_expression
+from mimir_rw.promql.parser import parse_expression
 from mimir_rw.promql.script.commands import Evaluation
 from mimir_rw.promql.script.storage import ScriptStorage
 
@@ -41,7 +41,7 @@ def traits_of(case: Evaluation, storage: ScriptStorage) -> Traits:
     expected = case.expected
     annotated = bool(expected.warn or expected.info)
     try:
-        expr = parse_expression(case.expr, EVERYTHING)
+        expr = parse_expression(case.expr)
     except BadRequest:
         return Traits(expected.has_histograms, annotated, ())
     selectors = [node for node in walk(expr) if isinstance(node, VectorSelector)]

@@ -6,14 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mimir_rw.promql.engine import Engine, QueryLimits
+from mimir_rw.promql.engine import Engine
 from mimir_rw.promql.exec.values import Scalar, String, Vector
-from mimir_rw.promql.parser import EVERYTHING
 from mimir_rw.promql.result import RangeSamples, Result
 from mimir_rw.promql.script.answer import Answer, AnswerKind, AnswerSeries
 from mimir_rw.storage.contract import Queryable
-
-_LIMITS = QueryLimits(syntax=EVERYTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +20,10 @@ class EngineUnderTest:
     engine: Engine
 
     async def instant(self, data: Queryable, query: str, time_ms: int) -> Answer:
-        return _answer(await self.engine.instant(data, query, time_ms, limits=_LIMITS))
+        return _answer(await self.engine.instant(data, query, time_ms))
 
     async def range(self, data: Queryable, query: str, start_ms: int, end_ms: int, step_ms: int) -> Answer:
-        return _answer(await self.engine.range(data, query, start_ms, end_ms, step_ms, limits=_LIMITS))
+        return _answer(await self.engine.range(data, query, start_ms, end_ms, step_ms))
 
 
 def _answer(result: Result) -> Answer:

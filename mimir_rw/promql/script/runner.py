@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from mimir_rw.model.errors import MimirError
 from mimir_rw.promql.ast import Call, Expr, SubqueryExpr, VectorSelector, children, transform, walk
-from mimir_rw.promql.parser import EVERYTHING, parse_expression
+from mimir_rw.promql.parser import parse_expression
 from mimir_rw.promql.printer import format_expr
 from mimir_rw.promql.script.answer import Answer, AnswerKind, AnswerSeries, ScriptEngine
 from mimir_rw.promql.script.classify import Traits, traits_of
@@ -155,7 +155,7 @@ class _Case:
         """The same query with its selectors fixed in time, at times that must not matter."""
         time_ms = self.case.start_ms
         try:
-            expr = parse_expression(self.case.expr, EVERYTHING)
+            expr = parse_expression(self.case.expr)
         except MimirError:
             return []
         if any(isinstance(node, Call) and node.func.name in _TIME_FUNCTIONS for node in _outside_subqueries(expr)):

@@ -12,13 +12,11 @@ from mimir_rw.kit.offload import InlineOffload
 from mimir_rw.model.errors import BadRequest, LimitExceeded, QueryFailed, QueryTimeout
 from mimir_rw.promql.engine import Engine, EngineOptions, QueryLimits
 from mimir_rw.promql.exec.values import Scalar, String, Vector
-from mimir_rw.promql.parser import EVERYTHING
 from mimir_rw.promql.result import RangeSamples, Result, ResultType
 from mimir_rw.storage.contract import SelectHints
 from tests.unit.promql.memory_storage import MemoryQueryable, MemorySeries, series
 
 T = TypeVar("T")
-LIMITS = QueryLimits(syntax=EVERYTHING)
 MINUTE = 60_000
 
 DATA = [
@@ -72,11 +70,11 @@ def rows(result: Result) -> dict[str, list[float | None]]:
 
 async def query_range(query: str, *, data: Sequence[Any] = DATA, **options: Any) -> dict[str, list[float | None]]:
     engine = make_engine(options=EngineOptions(**options))
-    return rows(await engine.range(MemoryQueryable(data), query, 0, 5 * MINUTE, MINUTE, limits=LIMITS))
+    return rows(await engine.range(MemoryQueryable(data), query, 0, 5 * MINUTE, MINUTE))
 
 
 async def query_instant(query: str, *, data: Sequence[Any] = DATA) -> dict[str, float | None]:
-    result = await make_engine().instant(MemoryQueryable(data), query, 5 * MINUTE, limits=LIMITS)
+    result = await make_engine().instant(MemoryQueryable(data), query, 5 * MINUTE)
     return {name: values[0] for name, values in rows(result).items()}
 
 

@@ -8,7 +8,7 @@ from mimir_rw.model.labels import Matcher, MatchType
 from mimir_rw.promql import ast
 from mimir_rw.promql.errors import ParseError
 from mimir_rw.promql.functions import FUNCTIONS, ValueType
-from mimir_rw.promql.parser import EVERYTHING, ParserOptions, parse_expression, parse_selector
+from mimir_rw.promql.parser import parse_expression, parse_selector
 from mimir_rw.promql.reader import DEPTH_MAX, NESTING_MAX
 
 
@@ -69,7 +69,7 @@ def test_strings(text: str, value: str) -> None:
     ],
 )  # fmt: skip
 def test_trees(text: str, tree: ast.Expr) -> None:
-    assert parse_expression(text, EVERYTHING) == tree
+    assert parse_expression(text) == tree
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_precedence(text: str, same: str) -> None:
 
 
 def test_vector_matching() -> None:
-    expr = parse_expression("a / on (x, 'y z') group_left (z) fill_right(-1) fill_left(2m) b", EVERYTHING)
+    expr = parse_expression("a / on (x, 'y z') group_left (z) fill_right(-1) fill_left(2m) b")
     assert isinstance(expr, ast.BinaryExpr)
     assert expr.matching == ast.VectorMatching(ast.Cardinality.MANY_TO_ONE, ("x", "y z"), True, ("z",), 120.0, -1.0)
 
@@ -143,32 +143,6 @@ def test_positions_count_characters_and_errors_count_bytes() -> None:
     assert str(caught.value) == '2:14: parse error: unexpected number "5"'
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("start()", 'function "start" is not enabled'),
-        (
-            "limitk(1, foo)",
-            "limitk() is experimental and must be enabled with --enable-feature=promql-experimental-functions",
-        ),
-        ("foo anchored", "anchored modifier is experimental and not enabled"),
-        ("a + fill(0) b", "binop fill modifiers are experimental and not enabled"),
-    ],
-)  # fmt: skip
-def test_experimental_features_need_leave(text: str, message: str) -> None:
-    with pytest.raises(ParseError) as caught:
-        parse_expression(text)
-    assert caught.value.message == message
-    parse_expression(text, EVERYTHING)
-
-
-def test_experimental_functions_by_name() -> None:
-    options = ParserOptions(experimental_functions={"limitk"})
-    parse_expression("limitk(1, foo)", options)
-    with pytest.raises(ParseError):
-        parse_expression("limit_ratio(1, foo)", options)
-
-
 def test_selector_alone() -> None:
     assert parse_selector('foo{a!="b"}') == (
         Matcher(MatchType.NOT_EQUAL, "a", "b"),
@@ -192,7 +166,7 @@ def test_selector_alone() -> None:
 )  # fmt: skip
 def test_bombs_end_in_a_parse_error(text: str) -> None:
     with pytest.raises(ParseError) as caught:
-        parse_expression(text, EVERYTHING)
+        parse_expression(text)
     assert len(caught.value.message) < 300_000
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from mimir_rw.model.errors import BadRequest
 from mimir_rw.promql.ast import walk
-from mimir_rw.promql.parser import EVERYTHING, parse_expression
+from mimir_rw.promql.parser import parse_expression
 from mimir_rw.promql.plan.planner import Plan, make_plan
 from mimir_rw.promql.printer import format_expr
 from mimir_rw.promql.steps import Bounds, Steps, TimeDefaults, subquery_steps
@@ -17,7 +17,7 @@ INSTANT = Bounds(600_000, 600_000, 0)
 
 
 def plan(query: str, bounds: Bounds = RANGE) -> Plan:
-    return make_plan(query, parse_expression(query, EVERYTHING), bounds, DEFAULTS)
+    return make_plan(query, parse_expression(query), bounds, DEFAULTS)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mimir_rw.promql.parser import DEPTH_MAX, EVERYTHING, parse_expression
+from mimir_rw.promql.parser import DEPTH_MAX, parse_expression
 from mimir_rw.promql.syntax_json import syntax_object
 
 
@@ -18,7 +18,7 @@ def objects(value: Any) -> list[dict[str, Any]]:
 
 
 def tree(text: str) -> dict[str, Any]:
-    return syntax_object(parse_expression(text, EVERYTHING))
+    return syntax_object(parse_expression(text))
 
 
 def test_a_selector() -> None:
