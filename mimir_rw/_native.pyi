@@ -30,10 +30,17 @@ class WriteBatch:
     @property
     def sample_count(self) -> int: ...
     @property
+    def histogram_count(self) -> int: ...
+    @property
+    def exemplar_count(self) -> int: ...
+    @property
+    def extended(self) -> bool:
+        """Whether there are histograms, exemplars or start timestamps."""
+    @property
     def metadata_count(self) -> int: ...
     @property
     def byte_size(self) -> int:
-        """Bytes of labels, samples and metadata."""
+        """Bytes of labels, samples, histograms, exemplars and metadata."""
     @property
     def reference_rows(self) -> int:
         """Rows without labels: series that the receiver is believed to know by their hash."""
@@ -64,6 +71,12 @@ class WriteBatch:
     def row_labels(self, row: int) -> list[tuple[str, str]]: ...
     def row_samples(self, row: int) -> list[tuple[int, float]]:
         """(ms, value) in the order sent."""
+    def row_start_ts(self, row: int) -> list[int]:
+        """Start time of each sample, 0 where unknown."""
+    def row_histograms(self, row: int) -> tuple[list[tuple[int, int, bool]], HistogramColumn]:
+        """(ms, start time or 0, whether it came as floats) of each histogram, and the histograms."""
+    def row_exemplars(self, row: int) -> list[tuple[int, float, list[tuple[str, str]]]]:
+        """(ms, value, labels) in the order sent."""
     def metadata_rows(self) -> list[tuple[int, str, str, str]]:
         """Type number, metric, help, unit."""
 

@@ -121,12 +121,12 @@ class ServerConfig:
         low=1 << 20,
     )
     rpc_protocol_max: int = integer(
-        2,
+        3,
         flag="server.rpc-protocol-max",
         help="Highest version of the protocol between processes to speak; lower it before going back to an older one.",
         category=ADVANCED,
         low=1,
-        high=2,
+        high=3,
     )
     tls_cipher_suites: tuple[str, ...] = names(
         (), flag="server.tls-cipher-suites", help="TLS cipher suites to offer; empty means a sound choice."

@@ -9,8 +9,9 @@ from mimir_rw.rpc.codec import Hello, HelloAck
 
 MAGIC = "mimir-rw rpc"
 PROTOCOL_MIN = 1
-PROTOCOL_MAX = 2
-"""1: rows of a push always come with labels. 2: rows of a push may refer to a series by its hash."""
+PROTOCOL_MAX = 3
+"""1: rows of a push always come with labels. 2: rows of a push may refer to a series by its hash. 3: they may have
+native histograms, exemplars and start timestamps."""
 
 
 @dataclass(frozen=True, slots=True)

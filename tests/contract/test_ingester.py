@@ -216,3 +216,12 @@ async def test_references_are_not_sent_to_a_peer_of_the_previous_version(world: 
         with pytest.raises(Unavailable, match="version 1"):
             await client.push_encoded([EncodedPart("t", rows.encode(), references=True)], timeout_s=5)
         assert await client.push("t", rows) == PushResult(1)
+
+
+async def test_extended_parts_are_not_sent_to_a_peer_of_the_previous_version(world: World) -> None:
+    async with across(world) as client:
+        assert client.extended
+    async with across(world, identity=replace(SERVER_ID, protocol_max=2)) as client:
+        assert not client.extended
+        with pytest.raises(Unavailable, match="version 2"):
+            await client.push_encoded([EncodedPart("t", scrape(0, "a").encode(), extended=True)], timeout_s=5)

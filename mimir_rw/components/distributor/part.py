@@ -94,16 +94,22 @@ class PartJob:
     def key(self) -> bytes:
         return self.source.key
 
+    @property
+    def extended(self) -> bool:
+        """Whether the batch has what an ingester of an older release does not take; the part itself may have none."""
+        return self.source.batch.extended
+
     def encode(self, sent: SentSeries | None) -> tuple[EncodedPart, U32Column]:
         """The part on the wire, and which rows of the batch `sent` may learn from it; None sends all labels."""
         if sent is None:
-            return EncodedPart(self.tenant, self.source.full(self._share), references=False), NO_ROWS
+            return EncodedPart(self.tenant, self.source.full(self._share), extended=self.extended), NO_ROWS
         payload, labelled = self.source.lean(self._share, sent)
-        return EncodedPart(self.tenant, payload, references=len(labelled) < self.rows), labelled
+        references = len(labelled) < self.rows
+        return EncodedPart(self.tenant, payload, references=references, extended=self.extended), labelled
 
     def labelled(self, rows: U32Column) -> EncodedPart:
         """Some rows (of the batch) with their labels."""
-        return EncodedPart(self.tenant, self.source.batch.encode(rows), references=False)
+        return EncodedPart(self.tenant, self.source.batch.encode(rows), extended=self.extended)
 
     def local(self) -> PushPart:
         """For an ingester in this process."""

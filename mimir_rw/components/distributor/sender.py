@@ -119,6 +119,11 @@ class IngesterSender:
 
     def offer(self, job: PartJob) -> None:
         refusal = self._refusal()
+        if refusal is None and job.extended and not self._peer.extended:
+            refusal = Unavailable(
+                f"ingester {self._id} is of an older release, which does not take native histograms or exemplars; try "
+                "again when the cluster is updated"
+            )
         if refusal is None and not self._queue.offer(job):
             refusal = Unavailable(
                 f"too much waits for ingester {self._id} (-distributor.ingester-queue-bytes-max, "

@@ -9,9 +9,13 @@
 //! A row without label bytes is a reference: the receiver is believed to know the series by its hash (design.md 4). Its
 //! token is 0. What a hash means depends on the key, so a batch knows which one it was made with.
 //!
+//! Native histograms and exemplars of a row are ranges of their own lists in the same way; most batches have neither,
+//! and nearly none start timestamps, so these columns are empty where nothing is in them.
+//!
 //! A batch never changes once built; kernels share it without the GIL. Batches made of parts of another share its
 //! label bytes.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
@@ -19,7 +23,7 @@ use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::histogram::Histogram;
+use crate::histogram::{Histogram, HistogramColumn};
 use crate::wire::batch_codec;
 use crate::wire::series::{SeriesHasher, canonical_labels};
 
@@ -88,13 +92,22 @@ impl WriteBatch {
         self.label_range[row].1 == 0
     }
 
-    pub fn samples(&self, row: usize) -> std::ops::Range<usize> {
-        let start = if row == 0 {
-            0
-        } else {
-            self.sample_end[row - 1]
-        };
-        start as usize..self.sample_end[row] as usize
+    pub fn samples(&self, row: usize) -> Range<usize> {
+        range_of(&self.sample_end, row)
+    }
+
+    pub fn histograms_of(&self, row: usize) -> &[HistogramSample] {
+        match self.histogram_end.is_empty() {
+            true => &[],
+            false => &self.histograms[range_of(&self.histogram_end, row)],
+        }
+    }
+
+    pub fn exemplars_of(&self, row: usize) -> &[Arc<Exemplar>] {
+        match self.exemplar_end.is_empty() {
+            true => &[],
+            false => &self.exemplars[range_of(&self.exemplar_end, row)],
+        }
     }
 
     /// Rows by number, each in range.
@@ -116,10 +129,36 @@ impl WriteBatch {
             taken.values.extend_from_slice(&self.values[samples]);
             taken.sample_end.push(taken.ts.len() as u32);
         }
+        taken.take_rest(self, rows);
         if metadata {
             taken.metadata.clone_from(&self.metadata);
         }
         taken
+    }
+
+    /// Start timestamps, histograms and exemplars of rows of another batch.
+    fn take_rest(&mut self, from: &Self, rows: &[u32]) {
+        if !from.start_ts.is_empty() {
+            let samples = rows.iter().map(|&row| from.samples(row as usize));
+            self.start_ts = samples
+                .flat_map(|samples| &from.start_ts[samples])
+                .copied()
+                .collect();
+        }
+        if !from.histograms.is_empty() {
+            for &row in rows {
+                self.histograms
+                    .extend_from_slice(from.histograms_of(row as usize));
+                self.histogram_end.push(self.histograms.len() as u32);
+            }
+        }
+        if !from.exemplars.is_empty() {
+            for &row in rows {
+                self.exemplars
+                    .extend_from_slice(from.exemplars_of(row as usize));
+                self.exemplar_end.push(self.exemplars.len() as u32);
+            }
+        }
     }
 
     /// All rows of batches with one key, one batch after another. None: too much for one batch.
@@ -145,11 +184,37 @@ impl WriteBatch {
             whole.token.extend_from_slice(&batch.token);
             whole.ts.extend_from_slice(&batch.ts);
             whole.values.extend_from_slice(&batch.values);
+            whole.histograms.extend_from_slice(&batch.histograms);
+            whole.exemplars.extend_from_slice(&batch.exemplars);
             whole.metadata.extend_from_slice(&batch.metadata);
         }
+        whole.concat_rest(batches)?;
         u32::try_from(buf.len()).ok()?;
         whole.buf = Arc::new(buf);
         Some(whole)
+    }
+
+    /// The columns that are empty where nothing is in them.
+    fn concat_rest(&mut self, batches: &[&Self]) -> Option<()> {
+        if batches.iter().any(|batch| !batch.start_ts.is_empty()) {
+            for batch in batches {
+                self.start_ts.extend_from_slice(&batch.start_ts);
+                let unknown = batch.ts.len() - batch.start_ts.len();
+                self.start_ts.resize(self.start_ts.len() + unknown, 0);
+            }
+        }
+        if !self.histograms.is_empty() {
+            self.histogram_end = concat_ends(batches, |batch| &batch.histogram_end)?;
+        }
+        if !self.exemplars.is_empty() {
+            self.exemplar_end = concat_ends(batches, |batch| &batch.exemplar_end)?;
+        }
+        Some(())
+    }
+
+    /// Histograms, exemplars or start timestamps: what not every peer understands.
+    pub fn has_more_than_floats(&self) -> bool {
+        !(self.histograms.is_empty() && self.exemplars.is_empty() && self.start_ts.is_empty())
     }
 
     /// The same rows under another key. References cannot be hashed again: theirs becomes 0, the hash of no series.
@@ -164,6 +229,33 @@ impl WriteBatch {
             ..self.clone()
         }
     }
+}
+
+fn range_of(ends: &[u32], row: usize) -> Range<usize> {
+    let start = match row {
+        0 => 0,
+        _ => ends[row - 1],
+    };
+    start as usize..ends[row] as usize
+}
+
+/// The ends of the rows of all batches; a batch without ends has rows with nothing in them.
+fn concat_ends<'a>(
+    batches: &[&'a WriteBatch],
+    ends_of: impl Fn(&'a WriteBatch) -> &'a Vec<u32>,
+) -> Option<Vec<u32>> {
+    let mut whole = Vec::new();
+    let mut before = 0u32;
+    for &batch in batches {
+        let ends = ends_of(batch);
+        before.checked_add(ends.last().copied().unwrap_or(0))?;
+        match ends.is_empty() {
+            true => whole.resize(whole.len() + batch.rows(), before),
+            false => whole.extend(ends.iter().map(|end| before + end)),
+        }
+        before = whole.last().copied().unwrap_or(0);
+    }
+    Some(whole)
 }
 
 fn pick<T: Copy>(column: &[T], rows: &[u32]) -> Vec<T> {
@@ -197,19 +289,43 @@ impl WriteBatch {
     }
 
     #[getter]
+    fn histogram_count(&self) -> usize {
+        self.histograms.len()
+    }
+
+    #[getter]
+    fn exemplar_count(&self) -> usize {
+        self.exemplars.len()
+    }
+
+    #[getter]
+    fn extended(&self) -> bool {
+        self.has_more_than_floats()
+    }
+
+    #[getter]
     fn metadata_count(&self) -> usize {
         self.metadata.len()
     }
 
-    /// Bytes of labels, samples and metadata.
+    /// Bytes of labels, samples, histograms, exemplars and metadata.
     #[getter]
     fn byte_size(&self) -> usize {
         let row = size_of::<u128>() + size_of::<(u32, u32)>() + 2 * size_of::<u32>();
         let metadata = self.metadata.iter();
         let labels = self.label_range.iter().map(|&(_, len)| len as usize);
+        let histograms = self.histograms.iter();
+        let exemplars = self.exemplars.iter();
         labels.sum::<usize>()
             + self.label_range.len() * row
             + self.ts.len() * 16
+            + self.start_ts.len() * 8
+            + histograms
+                .map(|h| size_of::<HistogramSample>() + h.histogram.byte_size())
+                .sum::<usize>()
+            + exemplars
+                .map(|e| size_of::<Exemplar>() + e.labels.len())
+                .sum::<usize>()
             + metadata
                 .map(|m| m.name.len() + m.help.len() + m.unit.len())
                 .sum::<usize>()
@@ -233,7 +349,11 @@ impl WriteBatch {
         metadata: bool,
     ) -> PyResult<Self> {
         let rows = self.row_numbers(Some(rows))?;
-        let samples = |&row: &u32| self.samples(row as usize).len() as u64;
+        let samples = |&row: &u32| {
+            let row = row as usize;
+            let others = self.histograms_of(row).len() + self.exemplars_of(row).len();
+            (self.samples(row).len() + others) as u64
+        };
         if rows.iter().map(samples).sum::<u64>() > u64::from(u32::MAX) {
             return Err(PyValueError::new_err(TOO_LARGE));
         }
@@ -296,6 +416,49 @@ impl WriteBatch {
         let samples = self.samples(row);
         let times = self.ts[samples.clone()].iter().copied();
         Ok(times.zip(self.values[samples].iter().copied()).collect())
+    }
+
+    /// (time, start time or 0, whether it came as floats) of each histogram, and the histograms.
+    #[allow(clippy::type_complexity)]
+    fn row_histograms(&self, row: usize) -> PyResult<(Vec<(i64, i64, bool)>, HistogramColumn)> {
+        if row >= self.rows() {
+            return Err(no_row());
+        }
+        let histograms = self.histograms_of(row).iter();
+        let is_float = |h: &Histogram| matches!(h, Histogram::Float(_));
+        let facts = histograms
+            .clone()
+            .map(|h| (h.ts, h.start_ts, is_float(&h.histogram)));
+        let items = histograms.clone().map(|h| Arc::new(h.histogram.to_float()));
+        let column = HistogramColumn {
+            items: items.collect(),
+        };
+        Ok((facts.collect(), column))
+    }
+
+    /// (time, value, labels) of each exemplar.
+    #[allow(clippy::type_complexity)]
+    fn row_exemplars(&self, row: usize) -> PyResult<Vec<(i64, f64, Vec<(String, String)>)>> {
+        if row >= self.rows() {
+            return Err(no_row());
+        }
+        let labels = |e: &Exemplar| {
+            canonical_labels(&e.labels)
+                .map(|(name, value)| (lossy(name), lossy(value)))
+                .collect()
+        };
+        let exemplars = self.exemplars_of(row).iter();
+        Ok(exemplars.map(|e| (e.ts, e.value, labels(e))).collect())
+    }
+
+    fn row_start_ts(&self, row: usize) -> PyResult<Vec<i64>> {
+        if row >= self.rows() {
+            return Err(no_row());
+        }
+        match self.start_ts.is_empty() {
+            true => Ok(vec![0; self.samples(row).len()]),
+            false => Ok(self.start_ts[self.samples(row)].to_vec()),
+        }
     }
 
     fn metadata_rows(&self) -> Vec<(u8, String, String, String)> {

@@ -53,12 +53,13 @@ class PushPart:
 @dataclass(frozen=True, slots=True)
 class EncodedPart:
     """A `PushPart` as it travels; several ingesters may be sent the same bytes. payload: of `WriteBatch.encode`, which
-    says what key the rows without labels are hashed with. references: whether there are such rows; then the part is not
-    sent to a peer that turns out not to take them."""
+    says what key the rows without labels are hashed with. references: whether there are such rows; extended: whether
+    any has histograms, exemplars or start timestamps. Neither is sent to a peer that turns out not to take it."""
 
     tenant: str
     payload: bytes
     references: bool = False
+    extended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,11 @@ class IngesterPeer(Protocol):
     @property
     def references(self) -> bool:
         """Whether rows without labels may be sent on the present connection."""
+        ...
+
+    @property
+    def extended(self) -> bool:
+        """Whether rows with histograms, exemplars or start timestamps may be."""
         ...
 
     async def push_encoded(self, parts: Sequence[EncodedPart], *, timeout_s: float) -> list[PushResult | MimirError]:

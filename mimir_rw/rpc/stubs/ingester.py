@@ -39,6 +39,8 @@ _STATS = "ingester.all_user_stats"
 
 REFERENCES_PROTOCOL = 2
 """The first protocol version in which rows of a push may lack labels."""
+EXTENDED_PROTOCOL = 3
+"""The first in which they may have histograms, exemplars and start timestamps."""
 INLINE_BYTES_MAX = 32 << 10
 """A larger message is decoded in a thread."""
 PART_BYTES = 256 << 10
@@ -89,6 +91,18 @@ _TENANTS = msgspec.msgpack.Decoder(list[tuple[str, float, int]])
 _packed = msgspec.msgpack.Encoder().encode
 
 
+def _encoded(part: PushPart) -> EncodedPart:
+    batch = part.batch
+    payload = batch.encode(metadata=True)
+    return EncodedPart(part.tenant, payload, references=batch.reference_rows > 0, extended=batch.extended)
+
+
+def _protocol_of(part: EncodedPart) -> int:
+    if part.extended:
+        return EXTENDED_PROTOCOL
+    return REFERENCES_PROTOCOL if part.references else 1
+
+
 class IngesterClient:
     """An `Ingester` in another process, and an `IngesterPeer`."""
 
@@ -113,10 +127,15 @@ class IngesterClient:
         """See `IngesterPeer`."""
         return self._peer.protocol >= REFERENCES_PROTOCOL
 
+    @property
+    def extended(self) -> bool:
+        """See `IngesterPeer`."""
+        return self._peer.protocol >= EXTENDED_PROTOCOL
+
     async def push_encoded(self, parts: Sequence[EncodedPart], *, timeout_s: float) -> list[PushResult | MimirError]:
         """See `IngesterPeer`."""
-        protocol_min = REFERENCES_PROTOCOL if any(part.references for part in parts) else 1
-        answer = await self._peer.call(_PUSH, push_message(parts), timeout_s=timeout_s, protocol_min=protocol_min)
+        needed = max((_protocol_of(part) for part in parts), default=1)
+        answer = await self._peer.call(_PUSH, push_message(parts), timeout_s=timeout_s, protocol_min=needed)
         return push_results(answer, len(parts))
 
     async def push(self, tenant: str, batch: WriteBatch) -> PushResult:
@@ -128,11 +147,7 @@ class IngesterClient:
 
     async def push_group(self, parts: Sequence[PushPart]) -> list[PushResult | MimirError]:
         """See `Ingester`."""
-        encoded = [
-            EncodedPart(part.tenant, part.batch.encode(metadata=True), references=part.batch.reference_rows > 0)
-            for part in parts
-        ]
-        return await self.push_encoded(encoded, timeout_s=self._timeout_s)
+        return await self.push_encoded([_encoded(part) for part in parts], timeout_s=self._timeout_s)
 
     async def select(
         self, tenant: str, matchers: Sequence[Matcher], hints: SelectHints, charge: Charge | None = None

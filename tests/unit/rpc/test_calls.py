@@ -13,6 +13,7 @@ from mimir_rw.kit.metrics import Metrics
 from mimir_rw.kit.trace import tracing
 from mimir_rw.model.errors import BadRequest, Cancelled, Internal, MimirError, Overloaded, TooLarge, Unavailable
 from mimir_rw.rpc.framing import FrameBounds
+from mimir_rw.rpc.handshake import PROTOCOL_MAX
 from mimir_rw.rpc.metrics import RpcMetrics
 from mimir_rw.rpc.server import RpcServer
 from mimir_rw.rpc.transport import CallContext, Message
@@ -86,8 +87,8 @@ async def test_a_call_carries_header_payload_and_context(component: Component) -
         with tracing("id"):
             got = await peer.call("test.echo", sent, tenant="t", timeout_s=5)
         assert (got.header, bytes(got.payload)) == (sent.header, b"payload")
-        assert component.contexts == [CallContext("t", "id", 5.0, CLIENT_ID.instance, 2)]
-        assert (peer.protocol, peer.epoch) == (2, SERVER_ID.epoch)
+        assert component.contexts == [CallContext("t", "id", 5.0, CLIENT_ID.instance, PROTOCOL_MAX)]
+        assert (peer.protocol, peer.epoch) == (PROTOCOL_MAX, SERVER_ID.epoch)
         assert (
             value(ends.server_metrics, 'mimir_rw_rpc_requests_total{method="test.echo",side="server",status="ok"}') == 1
         )

@@ -10,7 +10,7 @@ from dataclasses import replace
 from mimir_rw.model.errors import MimirError, Unavailable
 from mimir_rw.rpc import codec
 from mimir_rw.rpc.framing import FrameBounds, FrameDecoder, Kind, frame_head
-from mimir_rw.rpc.handshake import accept, answer, hello
+from mimir_rw.rpc.handshake import PROTOCOL_MAX, accept, answer, hello
 from mimir_rw.rpc.transport import Message
 from tests.unit.rpc.harness import CLIENT_ID, SERVER_ID, Ends, until
 from tests.unit.rpc.test_calls import Component
@@ -135,7 +135,7 @@ def test_the_greeting_is_checked() -> None:
     theirs = hello(CLIENT_ID, 5)
     ack, agreed = answer(SERVER_ID, 7, theirs)
     assert (agreed.payload_bytes_max, accept(CLIENT_ID, ack).payload_bytes_max) == (5, 7)
-    for change in ({"magic": "x"}, {"cluster": "x"}, {"protocol_min": 3, "protocol_max": 9}):
+    for change in ({"magic": "x"}, {"cluster": "x"}, {"protocol_min": PROTOCOL_MAX + 1, "protocol_max": 9}):
         fields = {name: getattr(theirs, name) for name in theirs.__struct_fields__}
         try:
             answer(SERVER_ID, 7, codec.Hello(**{**fields, **change}))

@@ -12,6 +12,7 @@ pub mod layout;
 mod mantissas;
 pub mod reset;
 pub mod stored;
+pub mod validate;
 pub mod zero;
 
 use std::sync::Arc;

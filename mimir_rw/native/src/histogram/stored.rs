@@ -69,6 +69,24 @@ impl Histogram {
         }
     }
 
+    /// Bytes held, an estimate.
+    pub fn byte_size(&self) -> usize {
+        let (positive, negative, custom) = match self {
+            Self::Integer(h) => (
+                (h.positive.spans.len(), h.positive.deltas.len()),
+                (h.negative.spans.len(), h.negative.deltas.len()),
+                h.custom.len(),
+            ),
+            Self::Float(h) => (
+                (h.positive.spans.len(), h.positive.counts.len()),
+                (h.negative.spans.len(), h.negative.counts.len()),
+                h.custom.len(),
+            ),
+        };
+        let values = positive.0 + positive.1 + negative.0 + negative.1 + custom;
+        size_of::<Self>() + 2 * size_of::<usize>() + values * 8
+    }
+
     pub fn is_stale(&self) -> bool {
         self.sum().to_bits() == STALE_NAN_BITS
     }

@@ -1,7 +1,7 @@
 //! A `WriteBatch` between processes: columns, labels only where the sender says so.
 //!
 //! ```text
-//! version u8 (1), tag of the hash key u64 LE
+//! version u8 (1 or 2), tag of the hash key u64 LE
 //! uvarint rows, uvarint samples, uvarint labelled rows, uvarint metadata entries
 //! labelled bitmap, one bit a row, low bit first     when some rows are labelled and some are not
 //! hashes 16 bytes LE, one per reference row
@@ -12,16 +12,29 @@
 //! metadata: type u8, then name, help and unit, each after its uvarint length
 //! ```
 //!
+//! and in version 2, which is written only where there is something of it:
+//!
+//! ```text
+//! uvarint start times (0 or the number of samples), uvarint histograms, uvarint exemplars
+//! start times as runs, as times are
+//! histograms: the number of each row as uvarint, until there are all; then each:
+//!     varint difference to the time before (from 0), varint start time (as a difference to its time; 0: unknown),
+//!     and as in histogram_codec.rs
+//! exemplars: their number of each row in the same way; then each: varint difference of its time to the one before,
+//!     value f64 LE, uvarint length and canonical labels
+//! ```
+//!
 //! Nearly all samples of a push share one time, so a reference row costs 24 bytes and a decode little more than copying
 //! them. Hash and token of a labelled row are not sent: the receiver computes them, so that a series never enters a
 //! head under a hash that only its sender vouches for.
 //!
 //! Bounds: every count is checked against the bytes that are left before anything is allocated; what is allocated is at
-//! most eight times the input.
+//! most twelve times the input.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::batch_extras::{self, Extras};
 use super::proto::Malformed;
 use super::series::{SeriesHasher, TokenBatch, TokenHasher, canonical_label_bytes};
 use crate::batch::{Metadata, WriteBatch};
@@ -30,6 +43,8 @@ use crate::codec::varint::{Cursor, put_uvarint, put_uvstr, put_varint};
 use crate::head::postings::CanonicalLabels;
 
 const VERSION: u8 = 1;
+/// Has start times, histograms or exemplars.
+const VERSION_EXTENDED: u8 = 2;
 const HASH_BYTES: usize = 16;
 const VALUE_BYTES: usize = 8;
 /// Fewest bytes of a labelled row's section: a length and a label of one-byte name and value.
@@ -58,9 +73,13 @@ pub fn encode(
         0 => 0,
         _ => rows.iter().map(label_bytes).sum(),
     };
+    let extras = Extras::of(batch, rows);
     let fixed_bytes = rows.len() * HASH_BYTES + columns.ts.len() * VALUE_BYTES;
     let mut out = Vec::with_capacity(64 + fixed_bytes + label_bytes);
-    out.push(VERSION);
+    out.push(match extras.is_empty() {
+        true => VERSION,
+        false => VERSION_EXTENDED,
+    });
     out.extend_from_slice(&batch.key_tag.to_le_bytes());
     let counts = [rows.len(), columns.ts.len(), labelled_count, metadata.len()];
     counts
@@ -94,6 +113,9 @@ pub fn encode(
         for text in [&entry.name, &entry.help, &entry.unit] {
             put_uvstr(&mut out, text.as_bytes());
         }
+    }
+    if !extras.is_empty() {
+        extras.put(batch, rows, &mut out);
     }
     out
 }
@@ -159,15 +181,19 @@ impl<'a> Columns<'a> {
             rows.iter()
                 .for_each(|&row| put_uvarint(out, count(row) as u64));
         }
-        let mut before = 0i64;
-        for run in self.ts.chunk_by(|a, b| a == b) {
-            put_varint(out, run[0].wrapping_sub(before));
-            put_uvarint(out, run.len() as u64);
-            before = run[0];
-        }
+        put_runs(out, &self.ts);
         for value in self.values.iter() {
             out.extend_from_slice(&value.to_le_bytes());
         }
+    }
+}
+
+pub fn put_runs(out: &mut Vec<u8>, times: &[i64]) {
+    let mut before = 0i64;
+    for run in times.chunk_by(|a, b| a == b) {
+        put_varint(out, run[0].wrapping_sub(before));
+        put_uvarint(out, run.len() as u64);
+        before = run[0];
     }
 }
 
@@ -175,7 +201,8 @@ impl<'a> Columns<'a> {
 /// hashed with another key become 0, the hash of no series.
 pub fn decode(data: &[u8], tenant: &str, hasher: &SeriesHasher) -> Result<WriteBatch, Malformed> {
     let mut cursor = Cursor::new(data);
-    if cursor.u8()? != VERSION {
+    let version = cursor.u8()?;
+    if !matches!(version, VERSION | VERSION_EXTENDED) {
         return Err(Malformed("unknown version of a batch"));
     }
     let key_tag = cursor.be64()?.swap_bytes();
@@ -208,6 +235,9 @@ pub fn decode(data: &[u8], tenant: &str, hasher: &SeriesHasher) -> Result<WriteB
     read_labels(&mut cursor, &mut batch, &labelled, tenant, hasher)?;
     for _ in 0..metadata {
         batch.metadata.push(read_metadata(&mut cursor)?);
+    }
+    if version == VERSION_EXTENDED {
+        batch_extras::read(&mut cursor, &mut batch)?;
     }
     match cursor.is_empty() {
         true => Ok(batch),
@@ -291,16 +321,7 @@ fn read_samples(
         }
         _ => return Err(Malformed("unknown coding of the numbers of samples")),
     }
-    batch.ts.reserve(samples);
-    let mut time = 0i64;
-    while batch.ts.len() < samples {
-        time = time.wrapping_add(cursor.varint()?);
-        let run = usize::try_from(cursor.uvarint()?).unwrap_or(usize::MAX);
-        if run == 0 || run > samples - batch.ts.len() {
-            return Err(Malformed("a run of times does not fit"));
-        }
-        batch.ts.resize(batch.ts.len() + run, time);
-    }
+    batch.ts = read_runs(cursor, samples)?;
     let values = cursor
         .bytes(samples * VALUE_BYTES)?
         .as_chunks::<VALUE_BYTES>()
@@ -310,6 +331,21 @@ fn read_samples(
         .map(|bytes| f64::from_le_bytes(*bytes))
         .collect();
     Ok(())
+}
+
+/// Times as runs. count: bounded by the caller.
+pub fn read_runs(cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<i64>, Malformed> {
+    let mut times = Vec::with_capacity(count);
+    let mut time = 0i64;
+    while times.len() < count {
+        time = time.wrapping_add(cursor.varint()?);
+        let run = usize::try_from(cursor.uvarint()?).unwrap_or(usize::MAX);
+        if run == 0 || run > count - times.len() {
+            return Err(Malformed("a run of times does not fit"));
+        }
+        times.resize(times.len() + run, time);
+    }
+    Ok(times)
 }
 
 fn read_labels(
@@ -327,20 +363,9 @@ fn read_labels(
     let mut labels = Vec::new();
     for &row in labelled {
         let bytes = cursor.uvstr()?;
-        labels.clear();
-        for label in CanonicalLabels::new(bytes) {
-            labels.push(label?);
-        }
-        let ascending = labels.windows(2).all(|two| two[0].0 < two[1].0);
-        let full = labels
-            .iter()
-            .all(|label| !label.0.is_empty() && !label.1.is_empty());
-        let shortest = labels
-            .iter()
-            .map(|(name, value)| canonical_label_bytes(name.len(), value.len()))
-            .sum::<usize>();
-        if labels.is_empty() || !ascending || !full || shortest != bytes.len() {
-            return Err(Malformed("label set is not in canonical form"));
+        read_canonical(bytes, &mut labels)?;
+        if labels.is_empty() {
+            return Err(NOT_CANONICAL);
         }
         batch.label_range[row as usize] = (buf.len() as u32, bytes.len() as u32);
         batch.hash[row as usize] = hasher.hash(bytes);
@@ -353,6 +378,31 @@ fn read_labels(
     tokens.finish(&mut batch.token);
     batch.buf = Arc::new(buf);
     Ok(())
+}
+
+const NOT_CANONICAL: Malformed = Malformed("label set is not in canonical form");
+
+/// The labels of a set that is in canonical form, which is empty or not.
+pub fn read_canonical<'a>(
+    bytes: &'a [u8],
+    labels: &mut Vec<(&'a str, &'a str)>,
+) -> Result<(), Malformed> {
+    labels.clear();
+    for label in CanonicalLabels::new(bytes) {
+        labels.push(label?);
+    }
+    let ascending = labels.windows(2).all(|two| two[0].0 < two[1].0);
+    let full = labels
+        .iter()
+        .all(|label| !label.0.is_empty() && !label.1.is_empty());
+    let shortest = labels
+        .iter()
+        .map(|(name, value)| canonical_label_bytes(name.len(), value.len()))
+        .sum::<usize>();
+    match ascending && full && shortest == bytes.len() {
+        true => Ok(()),
+        false => Err(NOT_CANONICAL),
+    }
 }
 
 fn read_metadata(cursor: &mut Cursor<'_>) -> Result<Metadata, Malformed> {
@@ -371,186 +421,4 @@ fn read_metadata(cursor: &mut Cursor<'_>) -> Result<Metadata, Malformed> {
         help: text()?,
         unit: text()?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::series::write_label;
-
-    const KEY: [u8; 32] = [3; 32];
-
-    fn batch(rows: usize, samples: impl Fn(usize) -> Vec<(i64, f64)>) -> WriteBatch {
-        let hasher = SeriesHasher::new(&KEY);
-        let mut buf = Vec::new();
-        let mut batch = WriteBatch {
-            key_tag: hasher.tag(),
-            ..WriteBatch::default()
-        };
-        for row in 0..rows {
-            let start = buf.len();
-            write_label(&mut buf, b"__name__", b"up");
-            write_label(&mut buf, b"pod", format!("p{row}").as_bytes());
-            let labels = &buf[start..];
-            let text = [("__name__", "up".to_owned()), ("pod", format!("p{row}"))];
-            let bytes = text.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
-            batch.token.push(TokenHasher::new("t").token(bytes));
-            batch.hash.push(hasher.hash(labels));
-            batch.label_range.push((start as u32, labels.len() as u32));
-            for (t, v) in samples(row) {
-                batch.ts.push(t);
-                batch.values.push(v);
-            }
-            batch.sample_end.push(batch.ts.len() as u32);
-        }
-        batch.buf = Arc::new(buf);
-        batch
-    }
-
-    fn uneven(rows: usize) -> WriteBatch {
-        let mut batch = batch(rows, |row| {
-            let times = (0..row % 4).map(|i| i as i64 * 15_000 - (row as i64 % 3) * i64::MAX / 2);
-            times.map(|t| (t, row as f64 / 3.0)).collect()
-        });
-        batch.metadata.push(Metadata {
-            kind: 1,
-            name: "up".into(),
-            help: "Hélp".into(),
-            unit: String::new(),
-        });
-        batch
-    }
-
-    fn decoded(data: &[u8]) -> Result<WriteBatch, Malformed> {
-        decode(data, "t", &SeriesHasher::new(&KEY))
-    }
-
-    fn same_row(got: &WriteBatch, at: usize, want: &WriteBatch, row: usize, labelled: bool) {
-        assert_eq!(got.hash[at], want.hash[row]);
-        assert_eq!(
-            got.labels(at),
-            if labelled { want.labels(row) } else { &[] }
-        );
-        assert_eq!(got.token[at], if labelled { want.token[row] } else { 0 });
-        assert_eq!(got.ts[got.samples(at)], want.ts[want.samples(row)]);
-        let bits = |batch: &WriteBatch, row| {
-            let values = batch.values[batch.samples(row)].iter();
-            values.map(|v| v.to_bits()).collect::<Vec<_>>()
-        };
-        assert_eq!(bits(got, at), bits(want, row));
-    }
-
-    #[test]
-    fn any_choice_of_rows_and_labels_round_trips() {
-        for rows in [0, 1, 7, 8, 9, 64] {
-            let batch = uneven(rows);
-            let all: Vec<u32> = (0..rows as u32).collect();
-            let some: Vec<u32> = all.iter().rev().copied().filter(|r| r % 5 != 1).collect();
-            for chosen in [&all, &some] {
-                for every in [1u32, 2, 3, 1000] {
-                    let labelled: Vec<u32> =
-                        chosen.iter().copied().filter(|r| r % every == 0).collect();
-                    let data = encode(&batch, chosen, Some(&labelled), true);
-                    let got = decoded(&data).unwrap();
-                    assert_eq!(got.rows(), chosen.len());
-                    assert_eq!(got.metadata, batch.metadata);
-                    for (at, &row) in chosen.iter().enumerate() {
-                        same_row(&got, at, &batch, row as usize, row % every == 0);
-                    }
-                }
-            }
-            let got = decoded(&encode(&batch, &all, None, false)).unwrap();
-            (0..rows).for_each(|row| same_row(&got, row, &batch, row, true));
-            assert!(got.metadata.is_empty());
-        }
-    }
-
-    #[test]
-    fn a_reference_row_with_one_sample_costs_24_bytes() {
-        let batch = batch(2000, |_| vec![(1_600_000_000_000, 1.5)]);
-        let all: Vec<u32> = (0..2000).collect();
-        assert!(encode(&batch, &all, Some(&[]), false).len() <= 2000 * 24 + 40);
-    }
-
-    #[test]
-    fn references_under_another_key_become_no_series() {
-        let batch = uneven(10);
-        let all: Vec<u32> = (0..10).collect();
-        let data = encode(&batch, &all, Some(&[3, 4]), false);
-        let other = SeriesHasher::new(&[4; 32]);
-        let got = decode(&data, "t", &other).unwrap();
-        assert_eq!(got.key_tag, other.tag());
-        for row in 0..10 {
-            let want = match row {
-                3 | 4 => other.hash(batch.labels(row)),
-                _ => 0,
-            };
-            assert_eq!(got.hash[row], want);
-        }
-    }
-
-    #[test]
-    fn references_stay_references_when_encoded_again() {
-        let batch = uneven(9);
-        let all: Vec<u32> = (0..9).collect();
-        let once = decoded(&encode(&batch, &all, Some(&[2]), false)).unwrap();
-        let twice = decoded(&encode(&once, &all, None, false)).unwrap();
-        (0..9).for_each(|row| same_row(&twice, row, &batch, row, row == 2));
-    }
-
-    #[test]
-    fn every_cut_and_flipped_bit_is_a_batch_or_an_error() {
-        let batch = uneven(12);
-        let all: Vec<u32> = (0..12).collect();
-        let data = encode(&batch, &all, Some(&[0, 5, 11]), true);
-        for cut in 0..data.len() {
-            assert!(decoded(&data[..cut]).is_err(), "cut at {cut}");
-        }
-        for bit in 0..data.len() * 8 {
-            let mut bad = data.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            if let Ok(batch) = decoded(&bad) {
-                let rows: Vec<u32> = (0..batch.rows() as u32).collect();
-                assert!(decoded(&encode(&batch, &rows, None, true)).is_ok());
-            }
-        }
-        assert!(decoded(&[data, vec![0]].concat()).is_err());
-    }
-
-    #[test]
-    fn labels_must_be_canonical() {
-        let good = {
-            let mut labels = Vec::new();
-            write_label(&mut labels, b"a", b"1");
-            write_label(&mut labels, b"b", b"2");
-            labels
-        };
-        let (a, b) = good.split_at(good.len() / 2);
-        let with = |labels: &[u8]| {
-            let mut batch = batch(1, |_| vec![(1, 1.0)]);
-            batch.buf = Arc::new(labels.to_vec());
-            batch.label_range[0] = (0, labels.len() as u32);
-            decoded(&encode(&batch, &[0], None, false))
-        };
-        assert!(with(&good).is_ok());
-        let mut long_varint = vec![0x0a, 0x87, 0x00];
-        long_varint.extend_from_slice(&a[2..]);
-        let mut tail = a.to_vec();
-        tail[1] += 2;
-        tail.extend_from_slice(&[0x1a, 0]);
-        let mut empty_value = Vec::new();
-        write_label(&mut empty_value, b"a", b"");
-        let mut not_utf8 = Vec::new();
-        write_label(&mut not_utf8, b"a", b"\xff");
-        for bad in [
-            &[b, a].concat(),
-            &[a, a].concat(),
-            &long_varint,
-            &tail,
-            &empty_value,
-            &not_utf8,
-        ] {
-            assert!(with(bad).is_err(), "{bad:?}");
-        }
-    }
 }

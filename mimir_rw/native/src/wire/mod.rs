@@ -1,6 +1,8 @@
 //! Bytes from outside: the kernels that turn push bodies into a `WriteBatch`.
 
 pub mod batch_codec;
+mod batch_extras;
+pub mod histogram_codec;
 pub mod known;
 mod metadata;
 pub mod proto;
@@ -10,6 +12,8 @@ pub mod sent;
 pub mod series;
 pub mod validate;
 
+#[cfg(test)]
+mod batch_codec_tests;
 #[cfg(test)]
 mod remote_write_tests;
 

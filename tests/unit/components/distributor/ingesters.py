@@ -80,6 +80,7 @@ class FakePeer:
         self.ingester = ingester
         self.healthy = True
         self.references = True
+        self.extended = True
         self.gate = asyncio.Event()
         self.gate.set()
         self.messages: list[list[EncodedPart]] = []

@@ -27,6 +27,14 @@ pub fn target(data: &[u8]) {
         batch.sample_end.last().map_or(0, |&end| end as usize),
         batch.ts.len()
     );
+    assert!(batch.start_ts.is_empty() || batch.start_ts.len() == batch.ts.len());
+    for (ends, items) in [
+        (&batch.histogram_end, batch.histograms.len()),
+        (&batch.exemplar_end, batch.exemplars.len()),
+    ] {
+        assert!(ends.len() == if items == 0 { 0 } else { rows });
+        assert!(ends.is_sorted() && ends.last().map_or(0, |&end| end as usize) == items);
+    }
     let again = decode(&encode(&batch, &all(&batch), None, true), "t", &hasher());
     assert_eq!(
         format!("{:?}", again.as_ref()),
