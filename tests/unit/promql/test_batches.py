@@ -13,7 +13,6 @@ from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.engine import Engine, EngineOptions, QueryLimits
 from mimir_rw.promql.exec.values import Vector
 from mimir_rw.promql.explain import OperatorTrace
-from mimir_rw.promql.parser import EVERYTHING
 from mimir_rw.promql.result import Result
 from tests.unit.promql.memory_storage import MemoryQueryable, series
 
@@ -34,7 +33,7 @@ def run(query: str, batch_bytes: int, *, delayed: bool = False, explain: bool = 
         offload=InlineOffload(),
         options=EngineOptions(batch_bytes=batch_bytes, delayed_name_removal=delayed),
     )
-    limits = QueryLimits(syntax=EVERYTHING, explain=explain)
+    limits = QueryLimits(explain=explain)
     return asyncio.run(engine.range(MemoryQueryable(DATA), query, 0, 7 * MINUTE, MINUTE, limits=limits))
 
 
