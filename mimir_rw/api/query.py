@@ -21,6 +21,7 @@ from mimir_rw.promql.checks import matcher_accepts_empty
 from mimir_rw.promql.errors import InvalidQuery, ParseError
 from mimir_rw.rpc.contracts.ingester import MetricMetadata
 from mimir_rw.rpc.contracts.query import InstantQuery, QueryService, RangeQuery
+from mimir_rw.wire.exemplars_json import exemplars_answer
 from mimir_rw.wire.prometheus_json import escape_html
 
 MATCHERS_MAX = 1000
@@ -35,15 +36,17 @@ class QueryApi:
         parse_selector: Callable[[str], Sequence[Matcher]],
         format_query: Callable[[str], str],
         parse_query: Callable[[str], Mapping[str, object]],
+        selectors: Callable[[str], Sequence[Sequence[Matcher]]],
         clock: Clock,
         offload: Offload,
     ) -> None:
         """parse_selector: the matchers of a selector; format_query: the pretty form of an expression; parse_query: its
-        syntax tree as plain data. All raise ParseError."""
+        syntax tree as plain data; selectors: the matchers of each of its selectors. All raise ParseError."""
         self._service = service
         self._parse_selector = parse_selector
         self._format_query = format_query
         self._parse_query = parse_query
+        self._selectors = selectors
         self._clock = clock
         self._offload = offload
 
@@ -138,6 +141,17 @@ class QueryApi:
         per_metric = p.metadata_limit_param(params, "limit_per_metric")
         found = await self._service.metadata(call.tenant, p.first(params, "metric") or None)
         return Answer(200, await self._offload.run(_metadata_json, found, limit, per_metric), JSON_TYPE)
+
+    async def exemplars(self, call: Call) -> Answer:
+        params = _params(call)
+        mint, maxt = p.metadata_range(params)
+        if maxt < mint:
+            raise BadRequest("end timestamp must not be before start timestamp")
+        sets = await self._offload.run(self._selectors, p.first(params, "query"))
+        if not sets:
+            return Answer(204)
+        found = await self._service.exemplars(call.tenant, sets, mint, maxt)
+        return Answer(200, await self._offload.run(exemplars_answer, found), JSON_TYPE)
 
     async def _matchers(self, params: p.Params) -> list[Sequence[Matcher]]:
         selectors = params.get("match[]", [])

@@ -86,6 +86,7 @@ ROUTES: tuple[Route, ...] = (
     Route("{P}/api/v1/metadata", _GET, FRONTEND, QueryApi.metadata, auth=True, errors=_QUERY),
     Route("{P}/api/v1/format_query", _GET_POST, FRONTEND, QueryApi.format_query, auth=True, errors=_QUERY),
     Route("{P}/api/v1/parse_query", _GET_POST, FRONTEND, QueryApi.parse_query, auth=True, errors=_QUERY),
+    Route("{P}/api/v1/query_exemplars", _GET_POST, FRONTEND, QueryApi.exemplars, auth=True, errors=_QUERY),
     Route("{P}/api/v1/status/buildinfo", _GET, SERVER, AdminApi.buildinfo),
     Route("/distributor/all_user_stats", _GET, "distributor", PushApi.all_user_stats, title="Usage of each tenant"),
     Route("/ingester/tenants", _GET, "ingester", IngesterPages.tenants, title="Tenants with data in memory"),

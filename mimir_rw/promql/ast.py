@@ -331,6 +331,11 @@ def walk(expr: Expr) -> Iterator[Expr]:
         stack.extend(reversed(children(node)))
 
 
+def selector_matchers(expr: Expr) -> list[tuple[Matcher, ...]]:
+    """The matchers of each selector inside, in written order."""
+    return [node.matchers for node in walk(expr) if isinstance(node, VectorSelector)]
+
+
 def transform(expr: Expr, rewrite: Callable[[Expr], Expr]) -> Expr:
     """Rebuild bottom-up: `rewrite` sees each node after its children were rewritten. Unchanged parts are shared.
 

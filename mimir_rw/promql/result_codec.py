@@ -14,11 +14,13 @@ from dataclasses import astuple, dataclass
 from typing import Any, Final
 
 import lz4.block
+import msgspec
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from mimir_rw._native import LabelFrame, SampleColumns
 from mimir_rw.model.errors import Internal, MimirError
+from mimir_rw.model.exemplars import SeriesExemplars
 from mimir_rw.promql.exec.values import Scalar, String, Vector
 from mimir_rw.promql.explain import Explanation
 from mimir_rw.promql.result import QueryStats, RangeSamples, Result, ResultType
@@ -47,7 +49,7 @@ class Evaluated:
     bytes_fetched: int
 
 
-Answer = Evaluated | LabelFrame | list[str] | list[MetricMetadata]
+Answer = Evaluated | LabelFrame | list[str] | list[MetricMetadata] | list[SeriesExemplars]
 Outcome = Answer | MimirError
 """The answer to a request, or why there is none."""
 
@@ -68,6 +70,8 @@ def encode_outcome(outcome: Outcome) -> Message:
     if outcome and isinstance(outcome[0], MetricMetadata):
         texts = [text for each in outcome if isinstance(each, MetricMetadata) for text in astuple(each)]
         return _message({"is": "metadata"}, _encode_strings(texts))
+    if outcome and isinstance(outcome[0], SeriesExemplars):
+        return _message({"is": "exemplars"}, [msgspec.msgpack.encode(outcome)])
     return _message({"is": "strings"}, _encode_strings([text for text in outcome if isinstance(text, str)]))
 
 
@@ -250,6 +254,13 @@ def _decode_metadata(header: Header, parts: Sequence[memoryview]) -> Outcome:
     return [MetricMetadata(*texts[i : i + 4]) for i in range(0, len(texts), 4)]
 
 
+_EXEMPLARS = msgspec.msgpack.Decoder(list[SeriesExemplars])
+
+
+def _decode_exemplars(header: Header, parts: Sequence[memoryview]) -> Outcome:
+    return _EXEMPLARS.decode(parts[0])
+
+
 def _decode_error(header: Header, parts: Sequence[memoryview]) -> Outcome:
     return error_from_header(ErrorHeader(str(header["kind"]), _text(header["text"]), str(header["id"])))
 
@@ -259,6 +270,7 @@ _DECODERS: dict[object, Callable[[Header, Sequence[memoryview]], Outcome]] = {
     "frame": _decode_frame,
     "strings": _decode_texts,
     "metadata": _decode_metadata,
+    "exemplars": _decode_exemplars,
     "error": _decode_error,
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 from mimir_rw.model.errors import BadRequest
 from mimir_rw.model.labels import Matcher, MatchType
 from mimir_rw.rpc.contracts.query import (
+    ExemplarsRequest,
     InstantQuery,
     LabelNamesRequest,
     LabelValuesRequest,
@@ -31,6 +32,8 @@ def encode_request(request: QueryRequest) -> Message:
             return Message({_KIND: "range", **times, **_query_fields(request)})
         case SeriesRequest():
             return Message({_KIND: "series", **_selection_fields(request)})
+        case ExemplarsRequest():
+            return Message({_KIND: "exemplars", **_selection_fields(request)})
         case LabelNamesRequest():
             return Message({_KIND: "label_names", **_selection_fields(request)})
         case LabelValuesRequest():
@@ -59,7 +62,10 @@ def _query_fields(request: InstantQuery | RangeQuery) -> dict[str, Any]:
     }
 
 
-def _selection_fields(request: SeriesRequest | LabelNamesRequest | LabelValuesRequest) -> dict[str, Any]:
+_Selection = SeriesRequest | LabelNamesRequest | LabelValuesRequest | ExemplarsRequest
+
+
+def _selection_fields(request: _Selection) -> dict[str, Any]:
     sets = [[[int(m.type), _bytes(m.name), _bytes(m.value)] for m in matchers] for matchers in request.matcher_sets]
     return {"sets": sets, "mint": request.mint, "maxt": request.maxt}
 
@@ -91,6 +97,10 @@ def _series(header: Header) -> QueryRequest:
     return SeriesRequest(_sets(header["sets"]), _int(header["mint"]), _int(header["maxt"]))
 
 
+def _exemplars(header: Header) -> QueryRequest:
+    return ExemplarsRequest(_sets(header["sets"]), _int(header["mint"]), _int(header["maxt"]))
+
+
 def _label_names(header: Header) -> QueryRequest:
     return LabelNamesRequest(_sets(header["sets"]), _int(header["mint"]), _int(header["maxt"]))
 
@@ -109,6 +119,7 @@ _DECODERS: dict[object, Callable[[Header], QueryRequest]] = {
     "instant": _instant,
     "range": _range,
     "series": _series,
+    "exemplars": _exemplars,
     "label_names": _label_names,
     "label_values": _label_values,
     "metadata": _metadata,

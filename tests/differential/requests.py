@@ -141,6 +141,15 @@ def groups() -> Iterator[tuple[str, list[Odd]]]:
     )
     yield "searches", [Odd(target) for target in SEARCHES]
     yield (
+        "exemplars",
+        [
+            *(Odd(f"query_exemplars?query=up&start={text}") for text in TIMES),
+            *(Odd(f"query_exemplars?{query}") for query in QUERIES),
+            *(Odd(f"query_exemplars?query=up&{bounds}") for bounds in RANGES),
+            *(post("query_exemplars", "query=rate(up[5m])"), Odd("query_exemplars?query=1"), Odd("query_exemplars")),
+        ],
+    )
+    yield (
         "precedence",
         [
             *(

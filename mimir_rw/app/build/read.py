@@ -15,6 +15,7 @@ from mimir_rw.components.query_scheduler.discovery import LocalScheduler, RingSc
 from mimir_rw.components.query_scheduler.service import QuerySchedulerService
 from mimir_rw.config.consistency import zone_of
 from mimir_rw.kit.service import Service
+from mimir_rw.promql.ast import selector_matchers
 from mimir_rw.promql.engine import Engine, EngineOptions
 from mimir_rw.promql.parsed import ParsedTexts
 from mimir_rw.promql.parser import parse_expression, parse_selector
@@ -94,6 +95,7 @@ class Read:
             parse_selector=parse_selector,
             format_query=lambda text: pretty(parse_expression(text)),
             parse_query=lambda text: syntax_object(parse_expression(text)),
+            selectors=lambda text: selector_matchers(parse_expression(text)),
             clock=base.clock,
             offload=base.offload,
         )

@@ -38,6 +38,7 @@ from mimir_rw.kit.metrics import Counter, Family, Metrics
 from mimir_rw.kit.offload import Offload, usable_cores
 from mimir_rw.kit.service import Service, ServiceState
 from mimir_rw.model.errors import BadRequest, MimirError, Unavailable
+from mimir_rw.model.exemplars import SeriesExemplars
 from mimir_rw.model.labels import Matcher
 from mimir_rw.rpc.contracts.ingester import Charge, MetricMetadata, PushPart, PushResult, TenantStats
 from mimir_rw.storage.contract import SelectHints, SeriesSet
@@ -371,6 +372,12 @@ class IngesterService(Service):
     async def metadata(self, tenant: str, metric: str | None = None) -> list[MetricMetadata]:
         state = self._tenants.get(tenant)
         return [] if state is None else state.metadata.entries(metric)
+
+    async def exemplars(
+        self, tenant: str, matcher_sets: Sequence[Sequence[Matcher]], mint: int, maxt: int
+    ) -> list[SeriesExemplars]:
+        """See `rpc.contracts.ingester.Ingester`. Heads keep none yet."""
+        return []
 
     async def all_user_stats(self) -> list[TenantStats]:
         return [

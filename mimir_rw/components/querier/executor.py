@@ -13,11 +13,13 @@ from mimir_rw.components.querier.queryable import FetchLimits, TenantQueryable
 from mimir_rw.config.limits import Limits
 from mimir_rw.kit.clock import Clock
 from mimir_rw.model.errors import QueryTimeout
+from mimir_rw.model.exemplars import SeriesExemplars
 from mimir_rw.model.labels import Matcher
 from mimir_rw.promql.engine import Engine, QueryLimits
 from mimir_rw.promql.result_codec import Answer, Evaluated
 from mimir_rw.rpc.contracts.ingester import IngesterReads
 from mimir_rw.rpc.contracts.query import (
+    ExemplarsRequest,
     InstantQuery,
     LabelNamesRequest,
     LabelValuesRequest,
@@ -50,6 +52,8 @@ class QueryExecutor:
                         return await self._labels(tenant, request)
                     case MetadataRequest():
                         return await self._ingesters.metadata(tenant, request.metric)
+                    case ExemplarsRequest():
+                        return await self._exemplars(tenant, request)
         except TimeoutError:
             raise QueryTimeout(_TIMED_OUT) from None
 
@@ -86,6 +90,11 @@ class QueryExecutor:
         frame = await self._ingesters.series(tenant, request.matcher_sets, mint, maxt)
         most = self._limits.for_tenant(tenant).max_series_query_limit
         return frame.take(np.arange(most, dtype=np.int64)) if 0 < most < len(frame) else frame
+
+    async def _exemplars(self, tenant: str, request: ExemplarsRequest) -> list[SeriesExemplars]:
+        oldest = oldest_allowed_ms(self._clock.now_ms(), self._limits.for_tenant(tenant))
+        mint = request.mint if oldest is None else max(request.mint, oldest)
+        return await self._ingesters.exemplars(tenant, request.matcher_sets, mint, request.maxt)
 
     async def _labels(self, tenant: str, request: LabelNamesRequest | LabelValuesRequest) -> list[str]:
         mint, maxt = self._range(tenant, request)

@@ -22,6 +22,7 @@ from mimir_rw.kit.offload import Offload
 from mimir_rw.kit.rng import Rng
 from mimir_rw.kit.tasks import TaskSupervisor
 from mimir_rw.model.errors import Internal, MimirError, Unavailable
+from mimir_rw.model.exemplars import SeriesExemplars
 from mimir_rw.model.labels import Matcher
 from mimir_rw.ring.desc import InstanceDesc
 from mimir_rw.ring.operations import READ
@@ -30,6 +31,7 @@ from mimir_rw.ring.quorum import ReadTracker
 from mimir_rw.ring.view import TOO_MANY_UNHEALTHY, RingView
 from mimir_rw.rpc.contracts.ingester import Charge, IngesterReads, MetricMetadata
 from mimir_rw.storage.contract import SelectHints, SeriesSet
+from mimir_rw.storage.exemplars import merge_exemplars
 from mimir_rw.storage.merge import merge_series
 
 UNITED_INLINE_MAX = 10_000
@@ -119,6 +121,15 @@ class RingIngesters:
             return found[0]
         distinct = {entry: None for entries in found for entry in entries}
         return sorted(distinct, key=lambda entry: entry.metric)
+
+    async def exemplars(
+        self, tenant: str, matcher_sets: Sequence[Sequence[Matcher]], mint: int, maxt: int
+    ) -> list[SeriesExemplars]:
+        """See `IngesterReads`."""
+        found = await self._gather(
+            self._replicas(tenant), lambda _, ingester: ingester.exemplars(tenant, matcher_sets, mint, maxt)
+        )
+        return await self._offload.run(merge_exemplars, found)
 
     # -- whom to ask ----------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from mimir_rw.kit.metrics import Metrics
 from mimir_rw.kit.offload import Offload
 from mimir_rw.kit.service import Service
 from mimir_rw.model.errors import Internal, MimirError, QueryTimeout
+from mimir_rw.model.exemplars import SeriesExemplars
 from mimir_rw.model.labels import Matcher
 from mimir_rw.promql.ast import Expr
 from mimir_rw.promql.experimental import Enabled, refuse_disabled
@@ -30,6 +31,7 @@ from mimir_rw.promql.result_codec import Answer, Evaluated
 from mimir_rw.promql.steps import Bounds
 from mimir_rw.rpc.contracts.ingester import MetricMetadata
 from mimir_rw.rpc.contracts.query import (
+    ExemplarsRequest,
     InstantQuery,
     LabelNamesRequest,
     LabelValuesRequest,
@@ -144,6 +146,14 @@ class QueryFrontendService(Service):
     async def metadata(self, tenant: str, metric: str | None = None) -> list[MetricMetadata]:
         """See `rpc.contracts.query.QueryService`."""
         answer: list[MetricMetadata] = _of_kind(list, await self._ask(tenant, MetadataRequest(metric)))
+        return answer
+
+    async def exemplars(
+        self, tenant: str, matcher_sets: Sequence[Sequence[Matcher]], mint: int, maxt: int
+    ) -> list[SeriesExemplars]:
+        """See `rpc.contracts.query.QueryService`."""
+        request = ExemplarsRequest(matcher_sets, mint, maxt)
+        answer: list[SeriesExemplars] = _of_kind(list, await self._ask(tenant, request))
         return answer
 
     # -- QueryResults -----------------------------------------------------------------------------------------------

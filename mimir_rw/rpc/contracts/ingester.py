@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mimir_rw._native import LabelFrame, WriteBatch
 from mimir_rw.model.errors import MimirError
+from mimir_rw.model.exemplars import SeriesExemplars
 from mimir_rw.model.labels import Matcher
 from mimir_rw.storage.contract import SelectHints, SeriesSet
 
@@ -100,6 +101,13 @@ class IngesterReads(Protocol):
     ) -> list[str]: ...
 
     async def metadata(self, tenant: str, metric: str | None = None) -> list[MetricMetadata]: ...
+
+    async def exemplars(
+        self, tenant: str, matcher_sets: Sequence[Sequence[Matcher]], mint: int, maxt: int
+    ) -> list[SeriesExemplars]:
+        """The exemplars with mint <= ts <= maxt of the series that match every matcher of any of the sets; in order of
+        the series' labels. Series without any are left out."""
+        ...
 
 
 class Ingester(IngesterReads, Protocol):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mimir_rw._native import LabelFrame
+from mimir_rw.model.exemplars import SeriesExemplars
 from mimir_rw.model.labels import Matcher
 from mimir_rw.rpc.contracts.ingester import MetricMetadata
 
@@ -71,7 +72,22 @@ class MetadataRequest:
     metric: str | None
 
 
-QueryRequest = InstantQuery | RangeQuery | SeriesRequest | LabelNamesRequest | LabelValuesRequest | MetadataRequest
+@dataclass(frozen=True, slots=True)
+class ExemplarsRequest:
+    matcher_sets: Sequence[Sequence[Matcher]]
+    mint: int
+    maxt: int
+
+
+QueryRequest = (
+    InstantQuery
+    | RangeQuery
+    | SeriesRequest
+    | LabelNamesRequest
+    | LabelValuesRequest
+    | MetadataRequest
+    | ExemplarsRequest
+)
 
 
 class QueryService(Protocol):
@@ -95,3 +111,7 @@ class QueryService(Protocol):
     ) -> list[str]: ...
 
     async def metadata(self, tenant: str, metric: str | None = None) -> list[MetricMetadata]: ...
+
+    async def exemplars(
+        self, tenant: str, matcher_sets: Sequence[Sequence[Matcher]], mint: int, maxt: int
+    ) -> list[SeriesExemplars]: ...

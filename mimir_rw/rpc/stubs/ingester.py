@@ -14,6 +14,7 @@ import msgspec
 from mimir_rw._native import DecodeError, HeadSeriesSet, LabelFrame, WriteBatch, decode_series_set
 from mimir_rw.kit.offload import Offload, OffloadFull
 from mimir_rw.model.errors import Internal, MimirError, Overloaded
+from mimir_rw.model.exemplars import SeriesExemplars
 from mimir_rw.model.labels import Matcher, MatchType
 from mimir_rw.rpc.contracts.ingester import (
     Charge,
@@ -35,6 +36,7 @@ _SERIES = "ingester.series"
 _LABEL_NAMES = "ingester.label_names"
 _LABEL_VALUES = "ingester.label_values"
 _METADATA = "ingester.metadata"
+_EXEMPLARS_METHOD = "ingester.exemplars"
 _STATS = "ingester.all_user_stats"
 
 REFERENCES_PROTOCOL = 2
@@ -87,6 +89,7 @@ class _Metadata(Fields, frozen=True):
 
 _TEXTS = msgspec.msgpack.Decoder(list[str])
 _ENTRIES = msgspec.msgpack.Decoder(list[tuple[str, str, str, str]])
+_EXEMPLARS = msgspec.msgpack.Decoder(list[SeriesExemplars])
 _TENANTS = msgspec.msgpack.Decoder(list[tuple[str, float, int]])
 _packed = msgspec.msgpack.Encoder().encode
 
@@ -195,6 +198,13 @@ class IngesterClient:
         entries = _unpacked(_ENTRIES, await self._ask(_METADATA, _Metadata(metric), tenant))
         return [MetricMetadata(*entry) for entry in entries]
 
+    async def exemplars(
+        self, tenant: str, matcher_sets: Sequence[Sequence[Matcher]], mint: int, maxt: int
+    ) -> list[SeriesExemplars]:
+        """See `IngesterReads`."""
+        fields = _Series([_tuples(matchers) for matchers in matcher_sets], mint, maxt)
+        return _unpacked(_EXEMPLARS, await self._ask(_EXEMPLARS_METHOD, fields, tenant))
+
     async def all_user_stats(self) -> list[TenantStats]:
         """See `Ingester`."""
         answer = await self._peer.call(_STATS, Message(), timeout_s=self._timeout_s)
@@ -244,6 +254,7 @@ def register_ingester(router: RpcRouter, ingester: Ingester, *, offload: Offload
     router.unary(_LABEL_NAMES, served.label_names)
     router.unary(_LABEL_VALUES, served.label_values)
     router.unary(_METADATA, served.metadata)
+    router.unary(_EXEMPLARS_METHOD, served.exemplars)
     router.unary(_STATS, served.all_user_stats)
 
 
@@ -309,6 +320,12 @@ class _Served:
     async def metadata(self, context: CallContext, message: Message) -> Message:
         found = await self._ingester.metadata(context.tenant, read_fields(message.header, _Metadata).metric)
         return Message({}, _packed([(entry.metric, entry.type, entry.help, entry.unit) for entry in found]))
+
+    async def exemplars(self, context: CallContext, message: Message) -> Message:
+        asked = read_fields(message.header, _Series)
+        sets = [_matchers(tuples) for tuples in asked.matcher_sets]
+        found = await self._ingester.exemplars(context.tenant, sets, asked.mint, asked.maxt)
+        return Message({}, await self._run(_packed, found))
 
     async def all_user_stats(self, context: CallContext, message: Message) -> Message:
         found = await self._ingester.all_user_stats()

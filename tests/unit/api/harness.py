@@ -19,6 +19,7 @@ from mimir_rw.kit.metrics import Metrics
 from mimir_rw.kit.offload import InlineOffload
 from mimir_rw.kit.rng import seeded_rng
 from mimir_rw.kit.service import ServiceSet
+from mimir_rw.model.exemplars import Exemplar, SeriesExemplars
 from mimir_rw.model.labels import Matcher, MatchType
 from mimir_rw.promql.ast import Span
 from mimir_rw.promql.errors import ParseError
@@ -90,6 +91,11 @@ class FakeQueries:
     async def label_values(self, tenant, name, matcher_sets, mint, maxt):
         await self._take(tenant, name, matcher_sets, mint, maxt)
         return ["a", "b", "c"]
+
+    async def exemplars(self, tenant, matcher_sets, mint, maxt):
+        await self._take(tenant, matcher_sets, mint, maxt)
+        exemplars = (Exemplar((("trace_id", "<7>"),), 1.5, 1_600_000_000_500), Exemplar((), 1e-7, -10))
+        return [SeriesExemplars((("__name__", "a"), ("x", "é")), exemplars)]
 
     async def metadata(self, tenant, metric=None):
         await self._take(tenant, metric)
@@ -266,6 +272,7 @@ def build_site(
             service=queries,
             parse_selector=parse_selector,
             format_query=format_query,
+            selectors=lambda text: [parse_selector(each) for each in text.split("+") if not each.isdigit()],
             parse_query=lambda text: {"type": "stringLiteral", "val": format_query(text)},
             clock=clock,
             offload=offload,

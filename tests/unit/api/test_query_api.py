@@ -16,7 +16,7 @@ from mimir_rw.model.errors import (
 from mimir_rw.promql.ast import Span
 from mimir_rw.promql.errors import ParseError
 from mimir_rw.rpc.contracts.query import InstantQuery, RangeQuery
-from tests.unit.api.harness import NOW_MS, build_site
+from tests.unit.api.harness import NOW_MS, build_site, parse_selector
 
 P = "/prometheus/api/v1"
 
@@ -230,6 +230,40 @@ async def test_parse_query():
         assert json.loads(reply.body)["data"] == {"type": "stringLiteral", "val": "A < B"}
         assert b"\\u003c" in reply.body
     assert error_of(await site.get(f"{P}/parse_query"))[:2] == (400, "bad_data")
+
+
+async def test_exemplars():
+    site = build_site()
+    reply = await site.get(f"{P}/query_exemplars?query=a%2B{{x}}%2B1&start=5&end=6.5")
+    assert (
+        reply.body
+        == (
+            '{"status":"success","data":[{"seriesLabels":{"__name__":"a","x":"é"},"exemplars":['
+            '{"labels":{"trace_id":"<7>"},"value":"1.5","timestamp":1600000000.500},'
+            '{"labels":{},"value":"1e-07","timestamp":-0.010}]}]}'
+        ).encode()
+    )
+    assert site.queries.calls == [("t1", [parse_selector("a"), parse_selector("{x}")], 5000, 6500)]
+
+
+async def test_exemplars_of_nothing():
+    reply = await build_site().get(f"{P}/query_exemplars?query=1")
+    assert (reply.status, reply.body) == (204, b"")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ("query=a&start=2&end=1", "end timestamp must not be before start timestamp"),
+        (
+            "query=a&end=x",
+            'invalid parameter "end": invalid time value for \'end\': cannot parse "x" to a valid timestamp',
+        ),
+        ("query=(", "1:1: parse error: unexpected character"),
+    ],
+)
+async def test_bad_requests_for_exemplars(parameters, text):
+    assert error_of(await build_site().get(f"{P}/query_exemplars?{parameters}")) == (400, "bad_data", text)
 
 
 async def test_format_query():

@@ -36,6 +36,7 @@ class FakeIngester:
         self.calls = []
         self.hang = False
         self.fail = []
+        self.exemplar_sets = []
         self.hanging = asyncio.Event()
         self.stopped = asyncio.Event()
 
@@ -63,6 +64,10 @@ class FakeIngester:
 
     async def label_values(self, tenant, name, matchers, mint, maxt):
         return [name]
+
+    async def exemplars(self, tenant, matcher_sets, mint, maxt):
+        self.calls.append((tenant, matcher_sets, mint, maxt))
+        return self.exemplar_sets
 
     async def metadata(self, tenant, metric=None):
         return []

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mimir_rw._native import LabelFrame, SampleColumns
 from mimir_rw.model.errors import BadRequest, Internal, LimitExceeded, MimirError, Unavailable
+from mimir_rw.model.exemplars import Exemplar, SeriesExemplars
 from mimir_rw.promql.exec.values import Scalar, String, Vector
 from mimir_rw.promql.result import QueryStats, RangeSamples, Result, ResultType
 from mimir_rw.promql.result_codec import COMPRESSED_BYTES_MIN, Evaluated, decode_outcome, encode_outcome
@@ -67,6 +68,14 @@ def test_columns_of_any_layout():
     sent = Vector(frame(2), values, np.ones((3, 2), dtype=np.bool_).T)
     got = crossed(evaluated(sent, ResultType.MATRIX, Steps(0, 1, 3))).result.value
     assert got.values.tolist() == [[1.0] * 3, [2.0] * 3]
+
+
+def test_exemplars():
+    sent = [SeriesExemplars((("__name__", "a"), ("x", "é")), (Exemplar((("trace_id", "7"),), 1.5, -3),))]
+    assert crossed(sent) == sent
+    assert crossed([]) == []
+    message = encode_outcome(sent)
+    assert isinstance(decode_outcome(Message(message.header, bytes(message.payload)[:-1] + b"\xc1")), Internal)
 
 
 def test_scalars_and_strings():

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from mimir_rw.model.errors import BadRequest
 from mimir_rw.model.labels import Matcher, MatchType
 from mimir_rw.rpc.contracts.query import (
+    ExemplarsRequest,
     InstantQuery,
     LabelNamesRequest,
     LabelValuesRequest,
@@ -26,6 +27,7 @@ REQUESTS = [
     SeriesRequest(SETS, 1, 2),
     LabelNamesRequest([], 1, 2),
     LabelValuesRequest("é", SETS, 1, 2),
+    ExemplarsRequest(SETS, 1, 2),
     MetadataRequest(None),
     MetadataRequest("up"),
 ]

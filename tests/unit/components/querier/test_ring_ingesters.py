@@ -11,6 +11,7 @@ from mimir_rw.kit.metrics import Metrics
 from mimir_rw.kit.offload import InlineOffload
 from mimir_rw.kit.rng import seeded_rng
 from mimir_rw.model.errors import BadRequest, Internal, LimitExceeded, Unavailable
+from mimir_rw.model.exemplars import Exemplar, SeriesExemplars
 from mimir_rw.ring.desc import InstanceState, RingDesc
 from mimir_rw.ring.settings import RingSettings
 from mimir_rw.ring.view import ring_view
@@ -63,6 +64,10 @@ class Ingester:
 
     async def label_values(self, tenant, name, matchers, mint, maxt):
         return await self._answer([name, self.name])
+
+    async def exemplars(self, tenant, matcher_sets, mint, maxt):
+        found = (Exemplar((), 1.0, 5), Exemplar((("of", self.name),), 2.0, 6))
+        return await self._answer([SeriesExemplars((("__name__", "m"),), found)])
 
     async def metadata(self, tenant, metric=None):
         return await self._answer([MetricMetadata("m", "gauge", "help", ""), MetricMetadata(self.name, "", "", "")])
@@ -248,6 +253,8 @@ async def test_other_questions_are_united():
     metrics = [entry.metric for entry in await cluster.reads.metadata("t")]
     assert metrics.count("m") == 1
     assert len(metrics) == 3
+    (exemplars,) = await cluster.reads.exemplars("t", [()], 0, 9)
+    assert [each.ts for each in exemplars.exemplars] == [5, 6, 6]
 
 
 def held(directory, *rows):

@@ -6,6 +6,7 @@ import pytest
 from mimir_rw.config.limits import TenantLimits
 from mimir_rw.config.tree import FrontendConfig
 from mimir_rw.model.errors import BadRequest, LimitExceeded, QueryTimeout, RateLimited, Unavailable
+from mimir_rw.model.exemplars import Exemplar, SeriesExemplars
 from mimir_rw.model.labels import Matcher, MatchType
 from mimir_rw.promql.errors import InvalidQuery, ParseError
 from mimir_rw.rpc.contracts.query import InstantQuery, RangeQuery
@@ -90,6 +91,17 @@ async def test_explain_tells_what_each_operator_did(local):
     assert plan["seconds"] >= plan["ownSeconds"] >= 0
     assert plan["children"][0]["children"][0]["samples"] == 4
     assert ranged["explain"]["selects"][0]["series"] == 2
+
+
+async def test_exemplars_come_from_the_ingesters():
+    ingester = FakeIngester()
+    sets = [(Matcher(MatchType.EQUAL, "a", "b"),)]
+    async with query_path(ingester) as frontend:
+        assert await frontend.exemplars("t", sets, 5, 7) == []
+        ingester.exemplar_sets = [SeriesExemplars((("a", "b"),), (Exemplar((), 1.0, 6),))]
+        assert await frontend.exemplars("t", sets, 5, 7) == ingester.exemplar_sets
+    assert [[tuple(each) for each in call[1]] for call in ingester.calls] == [sets, sets]
+    assert ingester.calls[0][2:] == (5, 7)
 
 
 async def test_what_a_client_did_wrong_is_said_before_anything_is_queued():
