@@ -366,6 +366,9 @@ class HistogramColumn:
     @staticmethod
     def concat(columns: Sequence[HistogramColumn]) -> HistogramColumn: ...
     def __len__(self) -> int: ...
+    @property
+    def nbytes(self) -> int:
+        """An estimate; looks at each."""
     def take(self, numbers: NDArray[np.int64]) -> HistogramColumn:
         """IndexError."""
     def part(self, number: int) -> HistogramParts:
@@ -511,31 +514,84 @@ def merge_series_sets(sets: Sequence[HeadSeriesSet | EncodedSeriesSet]) -> Merge
 class SampleColumns:
     """Decoded samples of n series: row i owns offsets[i]:offsets[i+1]. Immutable; stale markers may be present.
 
-    Within a row times rise strictly.
+    Within a row times rise strictly. A row's histogram samples stand apart, with offsets and times of their own; it has
+    no float and histogram of one time. Start timestamps are None where no sample has one, and 0 for one that has none.
     """
 
-    def __init__(self, offsets: NDArray[np.int64], ts: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        offsets: NDArray[np.int64],
+        ts: NDArray[np.int64],
+        values: NDArray[np.float64],
+        *,
+        start_ts: NDArray[np.int64] | None = None,
+    ) -> None:
         """Copies its arguments. Raises ValueError when they break an invariant."""
+    def with_histograms(
+        self,
+        offsets: NDArray[np.int64],
+        ts: NDArray[np.int64],
+        column: HistogramColumn,
+        *,
+        start_ts: NDArray[np.int64] | None = None,
+    ) -> SampleColumns:
+        """The same floats and these histograms, row i owning offsets[i]:offsets[i+1]. Raises ValueError as above."""
     @staticmethod
-    def from_matrix(values: NDArray[np.float64], mask: NDArray[np.bool_], start_ms: int, step_ms: int) -> SampleColumns:
-        """One sample for each cell whose mask is true, at start_ms + column * step_ms (a subquery's result)."""
+    def from_matrix(
+        values: NDArray[np.float64],
+        mask: NDArray[np.bool_],
+        start_ms: int,
+        step_ms: int,
+        index: NDArray[np.int32] | None = None,
+        column: HistogramColumn | None = None,
+    ) -> SampleColumns:
+        """One sample for each cell whose mask is true or index is not negative, at start_ms + column * step_ms (a
+        subquery's result); what a histogram's hint says of the sample before is forgotten."""
     @staticmethod
     def concat(parts: Sequence[SampleColumns]) -> SampleColumns:
         """The rows of all parts, in order."""
     def __len__(self) -> int:
         """Number of rows."""
     @property
-    def sample_count(self) -> int: ...
+    def sample_count(self) -> int:
+        """Floats."""
+    @property
+    def histogram_count(self) -> int: ...
+    @property
+    def histogram_bytes(self) -> int:
+        """An estimate; looks at each."""
     @property
     def offsets(self) -> NDArray[np.int64]:
-        """Length n + 1, ascending, from 0. Like `ts` and `values` a read-only copy."""
+        """Length n + 1, ascending, from 0. Like the other arrays a read-only copy."""
     @property
     def ts(self) -> NDArray[np.int64]: ...
     @property
     def values(self) -> NDArray[np.float64]: ...
+    @property
+    def start_ts(self) -> NDArray[np.int64] | None: ...
+    @property
+    def histogram_offsets(self) -> NDArray[np.int64]: ...
+    @property
+    def histogram_ts(self) -> NDArray[np.int64]: ...
+    @property
+    def histogram_start_ts(self) -> NDArray[np.int64] | None: ...
+    @property
+    def histogram_column(self) -> HistogramColumn: ...
+    def take(self, rows: NDArray[np.int64]) -> SampleColumns:
+        """Rows by number, in this order. IndexError."""
     def drop_stale(self) -> SampleColumns: ...
     def shift(self, delta_ms: int) -> SampleColumns:
         """The same samples, delta_ms later."""
+
+MixedMatrix = tuple[
+    NDArray[np.float64],
+    NDArray[np.bool_],
+    NDArray[np.int32],
+    HistogramColumn,
+    list[int],
+]
+"""Values and mask of floats; numbers of histograms, -1 for none, and the column that they are of; and per row bits that
+say what the kernel met (see windows/flags.rs and exec/range_notes.py)."""
 
 # Kernels below take evaluation times as start_ms, start_ms + step_ms, ... (`steps` of them; step_ms = 0 repeats the
 # first, for `@`) and return values (float64) and mask (bool) of shape (rows, steps). A value whose mask is false is
@@ -550,6 +606,14 @@ def select_instant_times(
     cols: SampleColumns, start_ms: int, step_ms: int, steps: int, lookback_ms: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """As `select_instant`, but the time of that sample in seconds."""
+
+def select_instant_mixed(
+    cols: SampleColumns, start_ms: int, step_ms: int, steps: int, lookback_ms: int, taken: str
+) -> MixedMatrix:
+    """As `select_instant`, of rows that have histograms too: the newest sample of either kind.
+
+    taken: "sample"; "time", its time in seconds; "start time", its start timestamp in seconds, 0 where it has none.
+    """
 
 def window(
     func: str,

@@ -217,18 +217,7 @@ def _range_samples(ev: Evaluation, node: MatrixSelector | SubqueryExpr) -> Range
     labels = source.labels
     if source.unnamed is not None and source.unnamed.any():
         labels = drop_metadata(labels)[0]
-    offsets, ts, values = columns.offsets, columns.ts, columns.values
     order = labels.sort_order()
-    order = order[offsets[order + 1] > offsets[order]]
-    spans = [slice(int(offsets[row]), int(offsets[row + 1])) for row in order]
-    if not spans:
-        return RangeSamples(LabelFrame.empty_rows(0), SampleColumns(np.zeros(1, dtype=np.int64), ts[:0], values[:0]))
-    sorted_offsets = np.concatenate([[0], np.cumsum([span.stop - span.start for span in spans])])
-    return RangeSamples(
-        labels.take(order),
-        SampleColumns(
-            sorted_offsets,
-            np.concatenate([ts[span] for span in spans]),
-            np.concatenate([values[span] for span in spans]),
-        ),
-    )
+    live = np.diff(columns.offsets) + np.diff(columns.histogram_offsets) > 0
+    order = order[live[order]]
+    return RangeSamples(labels.take(order), columns.take(order))

@@ -20,8 +20,8 @@ _GROUPS_PER_ROW_MAX = 0.5
 
 
 def aggregate_batches(ev: Evaluation, node: AggregateExpr) -> Vector | None:
-    """None where the rows had better be taken at once: they are few or make as many groups, or rows of different
-    batches turn out to have equal labels, which only the operator that made them may judge."""
+    """None where the rows had better be taken at once: they are few or make as many groups, some are native histograms,
+    or rows of different batches turn out to have equal labels, which only the operator that made them may judge."""
     batches = in_batches(ev, node.expr) if node.op in BATCHED else None
     if batches is None:
         return None
@@ -30,6 +30,8 @@ def aggregate_batches(ev: Evaluation, node: AggregateExpr) -> Vector | None:
     state = Accumulator(str(node.op), ev.steps.count)
     for part in batches.vectors(ev):
         ids = groups.of(part)
+        if part.histograms is not None:
+            break
         if groups.count > len(batches.series.labels) * _GROUPS_PER_ROW_MAX:
             break
         distinct.add(part)

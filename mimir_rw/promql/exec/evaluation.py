@@ -159,7 +159,11 @@ def repeat(value: Value, count: int) -> Value:
     """A value of one step as that of `count` steps, without copying."""
     if isinstance(value, Vector):
         shape = (len(value.labels), count)
-        return replace(value, values=np.broadcast_to(value.values, shape), mask=np.broadcast_to(value.mask, shape))
+        histograms = value.histograms
+        if histograms is not None:
+            histograms = replace(histograms, index=np.broadcast_to(histograms.index, shape))
+        values, mask = np.broadcast_to(value.values, shape), np.broadcast_to(value.mask, shape)
+        return replace(value, values=values, mask=mask, histograms=histograms)
     if isinstance(value, Scalar):
         return Scalar(np.broadcast_to(value.values, (count,)))
     return value

@@ -11,9 +11,9 @@ from mimir_rw.promql.ast import Call, Expr, MatrixSelector, SubqueryExpr, Vector
 from mimir_rw.promql.exec.evaluation import Evaluation, repeat
 from mimir_rw.promql.exec.histogram_classic import check_quantiles
 from mimir_rw.promql.exec.number_text import fixed
-from mimir_rw.promql.exec.selectors import Kernel, WindowSource, selector_windows
+from mimir_rw.promql.exec.selectors import Kernel, StepColumns, WindowSource, selector_windows
 from mimir_rw.promql.exec.subquery import subquery_windows
-from mimir_rw.promql.exec.values import BoolMatrix, FloatMatrix, Vector, drop_names
+from mimir_rw.promql.exec.values import Vector, drop_names
 
 _LETTER = {"smoothing": "sf", "trend": "tf"}
 _COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
@@ -52,8 +52,8 @@ def _require_plain(selector: VectorSelector, func: str) -> None:
 def window_kernel(func: str, source: WindowSource, *params: NDArray[np.float64]) -> Kernel:
     ends = source.ends
 
-    def run(columns: SampleColumns) -> tuple[FloatMatrix, BoolMatrix]:
-        return window(func, columns, ends.start, ends.step, ends.count, source.range_ms, params)
+    def run(columns: SampleColumns) -> StepColumns:
+        return StepColumns.of_floats(window(func, columns, ends.start, ends.step, ends.count, source.range_ms, params))
 
     return run
 
@@ -90,8 +90,9 @@ def _source_and_kernel(ev: Evaluation, node: Call) -> tuple[WindowSource, Kernel
 def _extended_kernel(ev: Evaluation, func: str, source: WindowSource, *, smoothed: bool) -> Kernel:
     ends, lookback = source.ends, ev.defaults.lookback_ms
 
-    def run(columns: SampleColumns) -> tuple[FloatMatrix, BoolMatrix]:
-        return window_extended(func, columns, ends.start, ends.step, ends.count, source.range_ms, lookback, smoothed)
+    def run(columns: SampleColumns) -> StepColumns:
+        args = (func, columns, ends.start, ends.step, ends.count, source.range_ms, lookback, smoothed)
+        return StepColumns.of_floats(window_extended(*args))
 
     return run
 

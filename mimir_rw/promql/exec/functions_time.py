@@ -42,7 +42,8 @@ def timestamp(ev: Evaluation, node: Call) -> Vector:
         vector = select_times(ev, node.args[0])
     else:
         vector = ev.vector(node.args[0])
-        vector = replace(vector, values=np.broadcast_to(ev.steps.seconds(), vector.values.shape))
+        values = np.broadcast_to(ev.steps.seconds(), vector.values.shape)
+        vector = replace(vector, values=values, mask=vector.present(), histograms=None)
     return drop_names(vector, delayed=ev.delayed_name_removal)
 
 
@@ -52,7 +53,7 @@ def date_function(ev: Evaluation, node: Call) -> Vector:
     if not node.args:
         values = date_part(name, ev.steps.seconds()[np.newaxis, :])
         return Vector(LabelFrame.empty_rows(1), values, np.ones(values.shape, dtype=np.bool_))
-    vector = ev.vector(node.args[0])
+    vector = ev.vector(node.args[0]).floats()
     return drop_names(replace(vector, values=date_part(name, vector.values)), delayed=ev.delayed_name_removal)
 
 

@@ -6,22 +6,63 @@ Decoded samples never exist for a whole selector at once, only for a batch of ab
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mimir_rw._native import LabelFrame, SampleColumns, select_instant, select_instant_times, select_smoothed
+from mimir_rw._native import (
+    HistogramColumn,
+    LabelFrame,
+    SampleColumns,
+    select_instant,
+    select_instant_mixed,
+    select_instant_times,
+    select_smoothed,
+)
 from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import MatrixSelector, VectorSelector
 from mimir_rw.promql.exec.evaluation import BATCH_BYTES, Evaluation, repeat
 from mimir_rw.promql.exec.memory import CELL_BYTES, SAMPLE_BYTES
-from mimir_rw.promql.exec.values import BoolMatrix, FloatMatrix, Vector, empty_vector
+from mimir_rw.promql.exec.values import (
+    BoolMatrix,
+    FloatMatrix,
+    HistogramCells,
+    IndexMatrix,
+    Vector,
+    concat_cells,
+    empty_vector,
+)
 from mimir_rw.promql.plan.selects import instant_range, window_range
 from mimir_rw.promql.steps import Steps, selector_ends
 from mimir_rw.storage.contract import SeriesSet
 
-Kernel = Callable[[SampleColumns], tuple[FloatMatrix, BoolMatrix]]
-InstantKernel = Callable[[SampleColumns, int, int, int, int], tuple[FloatMatrix, BoolMatrix]]
+Flags = NDArray[np.uint32]
+MixedMatrix = tuple[FloatMatrix, BoolMatrix, IndexMatrix, HistogramColumn, list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class StepColumns:
+    """What a kernel made of n rows: (n, steps) cells, and flags of what it met in each row (None: nothing)."""
+
+    values: FloatMatrix
+    mask: BoolMatrix
+    histograms: HistogramCells | None = None
+    flags: Flags | None = None
+
+    @staticmethod
+    def of_floats(result: tuple[FloatMatrix, BoolMatrix]) -> StepColumns:
+        return StepColumns(*result)
+
+    @staticmethod
+    def of_mixed(result: MixedMatrix) -> StepColumns:
+        values, mask, index, column, flags = result
+        met = np.array(flags, dtype=np.uint32)
+        cells = HistogramCells(column, index) if len(column) else None
+        return StepColumns(values, mask, cells, met if met.any() else None)
+
+
+Kernel = Callable[[SampleColumns], StepColumns]
 
 
 def decode_batches(ev: Evaluation, series: SeriesSet, mint: int, maxt: int, steps: int = 1) -> Iterator[SampleColumns]:
@@ -36,61 +77,87 @@ def decode_batches(ev: Evaluation, series: SeriesSet, mint: int, maxt: int, step
         ev.deadline.check()
         columns = series.decode(start, min(rows, start + per_batch), mint, maxt)
         mark = ev.memory.current_bytes
-        ev.memory.take(columns.sample_count * SAMPLE_BYTES)
-        ev.memory.read_samples(columns.sample_count)
+        nbytes = columns.sample_count * SAMPLE_BYTES + columns.histogram_bytes
+        ev.memory.take(nbytes)
+        ev.memory.read_samples(nbytes // SAMPLE_BYTES)
         if ev.tracer is not None:
-            ev.tracer.decoded(series, len(columns), columns.sample_count)
+            ev.tracer.decoded(series, len(columns), columns.sample_count + columns.histogram_count)
         yield columns
         ev.memory.current_bytes = mark
 
 
 def apply_kernel(
     ev: Evaluation, rows: int, steps: int, batches: Iterator[SampleColumns], kernel: Kernel
-) -> tuple[FloatMatrix, BoolMatrix]:
-    """The kernel's (rows, steps) matrices of all batches as one. The memory is accounted for before it is taken."""
+) -> StepColumns:
+    """The kernel's result for all batches as one. The memory of the floats is accounted for before it is taken."""
     ev.memory.take(rows * steps * CELL_BYTES)
     values: FloatMatrix | None = None
     mask: BoolMatrix | None = None
+    parts: list[StepColumns] = []
     done = 0
     for columns in batches:
-        part_values, part_mask = kernel(columns)
-        if len(part_mask) == rows:
-            return part_values, part_mask
+        part = kernel(columns)
+        if part.histograms is not None:
+            ev.memory.take(part.histograms.nbytes)
+        if len(part.mask) == rows:
+            return part
         if values is None or mask is None:
             values, mask = np.empty((rows, steps)), np.empty((rows, steps), dtype=np.bool_)
-        values[done : done + len(part_mask)] = part_values
-        mask[done : done + len(part_mask)] = part_mask
-        done += len(part_mask)
+        values[done : done + len(part.mask)] = part.values
+        mask[done : done + len(part.mask)] = part.mask
+        done += len(part.mask)
+        parts.append(part)
     assert values is not None
     assert mask is not None
-    return values, mask
+    return StepColumns(values, mask, concat_cells([(p.histograms, p.mask.shape) for p in parts]), _all_flags(parts))
+
+
+def _all_flags(parts: list[StepColumns]) -> Flags | None:
+    if all(part.flags is None for part in parts):
+        return None
+    none = (np.zeros(len(part.mask), dtype=np.uint32) for part in parts)
+    return np.concatenate([zeros if p.flags is None else p.flags for p, zeros in zip(parts, none, strict=True)])
 
 
 def select_vector(ev: Evaluation, node: VectorSelector) -> Vector:
     """The newest sample within the lookback at each step; a smoothed selector interpolates between neighbours."""
-    return _select(ev, node, select_smoothed if node.smoothed else select_instant)
+    ends, lookback_ms = selector_ends(node.at, node.offset_ms, ev.steps), ev.defaults.lookback_ms
+
+    def run(columns: SampleColumns) -> StepColumns:
+        args = (columns, ends.start, ends.step, ends.count, lookback_ms)
+        if node.smoothed:
+            return StepColumns.of_floats(select_smoothed(*args))
+        if columns.histogram_count:
+            return StepColumns.of_mixed(select_instant_mixed(*args, "sample"))
+        return StepColumns.of_floats(select_instant(*args))
+
+    return _select(ev, node, run)
 
 
 def select_times(ev: Evaluation, node: VectorSelector) -> Vector:
     """As `select_vector`, but the value is the sample's own time in seconds."""
     if node.smoothed:
         raise QueryFailed("the time of a smoothed sample is not supported yet")
-    return _select(ev, node, select_instant_times)
+    ends, lookback_ms = selector_ends(node.at, node.offset_ms, ev.steps), ev.defaults.lookback_ms
+
+    def run(columns: SampleColumns) -> StepColumns:
+        args = (columns, ends.start, ends.step, ends.count, lookback_ms)
+        if columns.histogram_count:
+            return StepColumns.of_mixed(select_instant_mixed(*args, "time"))
+        return StepColumns.of_floats(select_instant_times(*args))
+
+    return _select(ev, node, run)
 
 
-def _select(ev: Evaluation, node: VectorSelector, kernel: InstantKernel) -> Vector:
+def _select(ev: Evaluation, node: VectorSelector, kernel: Kernel) -> Vector:
     ends = selector_ends(node.at, node.offset_ms, ev.steps)
     mint, maxt = instant_range(node, ev.steps, ev.defaults)
     series = ev.series(node, mint, maxt)
     if len(series.labels) == 0 or ev.steps.count == 0:
         return empty_vector(ev.steps)
-
-    def run(columns: SampleColumns) -> tuple[FloatMatrix, BoolMatrix]:
-        return kernel(columns, ends.start, ends.step, ends.count, ev.defaults.lookback_ms)
-
     batches = decode_batches(ev, series, mint, maxt, ends.count)
-    values, mask = apply_kernel(ev, len(series.labels), ends.count, batches, run)
-    vector = Vector(series.labels, values, mask).compact()
+    result = apply_kernel(ev, len(series.labels), ends.count, batches, kernel)
+    vector = Vector(series.labels, result.values, result.mask, histograms=result.histograms).compact()
     if ends.count != ev.steps.count:
         repeated = repeat(vector, ev.steps.count)
         assert isinstance(repeated, Vector)
@@ -129,12 +196,14 @@ class WindowSource:
             batches=self.batches,
         )
 
-    def run(self, ev: Evaluation, kernel: Kernel) -> Vector:
-        """The kernel's result for every window; its columns are those of `ends`."""
+    def run(self, ev: Evaluation, kernel: Kernel, note: Callable[[LabelFrame, Flags], None] | None = None) -> Vector:
+        """The kernel's result for every window; its columns are those of `ends`. note: is told of flags, if any."""
         if len(self.labels) == 0 or self.ends.count == 0:
             return empty_vector(self.ends)
-        values, mask = apply_kernel(ev, len(self.labels), self.ends.count, self.batches(), kernel)
-        return Vector(self.labels, values, mask, self.unnamed).compact()
+        result = apply_kernel(ev, len(self.labels), self.ends.count, self.batches(), kernel)
+        if note is not None and result.flags is not None:
+            note(self.labels, result.flags)
+        return Vector(self.labels, result.values, result.mask, self.unnamed, result.histograms).compact()
 
 
 def selector_windows(ev: Evaluation, node: MatrixSelector) -> WindowSource:

@@ -19,8 +19,10 @@ def subquery_windows(ev: Evaluation, node: SubqueryExpr) -> WindowSource:
     vector = ev.over(inner).vector(node.expr) if inner.count > 0 else empty_vector(inner)
 
     def batches() -> Iterator[SampleColumns]:
-        columns = SampleColumns.from_matrix(vector.values, vector.mask, inner.start, inner.step)
-        ev.memory.take(columns.sample_count * SAMPLE_BYTES)
+        cells = vector.histograms
+        histograms = () if cells is None else (cells.index, cells.column)
+        columns = SampleColumns.from_matrix(vector.values, vector.mask, inner.start, inner.step, *histograms)
+        ev.memory.take(columns.sample_count * SAMPLE_BYTES + columns.histogram_count * SAMPLE_BYTES)
         yield columns
 
     return WindowSource(

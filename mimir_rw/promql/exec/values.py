@@ -1,8 +1,9 @@
 """The values of an evaluation: whole time series of steps, never single samples.
 
 A `Vector` is n distinct label sets and an (n, steps) matrix with a presence mask; a row is one series of the result.
-What stands in `values` where `mask` is false is undefined. Matrices may be shared and broadcast: never write into one
-that you did not make.
+A cell is a float (its mask is true), a native histogram (its number in `histograms` is not negative), or empty; never
+both. What stands in `values` where `mask` is false is undefined. Matrices may be shared and broadcast: never write into
+one that you did not make.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir_rw._native import LabelFrame
+from mimir_rw._native import HistogramColumn, LabelFrame
 from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.steps import Steps
 
 FloatMatrix = NDArray[np.float64]
 BoolMatrix = NDArray[np.bool_]
+IndexMatrix = NDArray[np.int32]
 Rows = NDArray[np.int64]
 
 METADATA_LABELS = ("__name__", "__type__", "__unit__")
@@ -25,35 +27,74 @@ SAME_LABELSET = "vector cannot contain metrics with the same labelset"
 
 
 @dataclass(frozen=True, slots=True)
+class HistogramCells:
+    """The native histograms of a matrix: index (n, steps) has for each cell a number in `column`, -1 for none."""
+
+    column: HistogramColumn
+    index: IndexMatrix
+
+    @property
+    def nbytes(self) -> int:
+        return self.index.nbytes + self.column.nbytes
+
+    def present(self) -> BoolMatrix:
+        present: BoolMatrix = self.index >= 0
+        return present
+
+    def where(self, kept: BoolMatrix) -> HistogramCells:
+        """The cells for which `kept` (of the index's shape) holds."""
+        return HistogramCells(self.column, np.where(kept, self.index, np.int32(-1)))
+
+
+@dataclass(frozen=True, slots=True)
 class Vector:
     """An instant vector at every step.
 
     `unnamed` (length n, or None for none) marks the rows whose name goes at the end of the query: delayed name removal.
+    `histograms`: None when no cell is one. `mask` is of floats alone: operators on floats need not know of histograms.
     """
 
     labels: LabelFrame
     values: FloatMatrix
     mask: BoolMatrix
     unnamed: BoolMatrix | None = None
+    histograms: HistogramCells | None = None
 
     @property
     def nbytes(self) -> int:
-        return self.values.nbytes + self.mask.nbytes
+        histograms = 0 if self.histograms is None else self.histograms.nbytes
+        return self.values.nbytes + self.mask.nbytes + histograms
+
+    def present(self) -> BoolMatrix:
+        """Where there is a float or a histogram."""
+        return self.mask if self.histograms is None else self.mask | self.histograms.present()
+
+    def where(self, kept: BoolMatrix) -> Vector:
+        """The cells, of either kind, for which `kept` holds; rows that lose all of theirs stay."""
+        histograms = None if self.histograms is None else self.histograms.where(kept)
+        return replace(self, mask=self.mask & kept, histograms=histograms)
 
     def take(self, rows: Rows) -> Vector:
         """The given rows, in that order."""
         unnamed = None if self.unnamed is None else self.unnamed[rows]
-        return Vector(self.labels.take(rows), self.values[rows], self.mask[rows], unnamed)
+        histograms = self.histograms
+        if histograms is not None:
+            histograms = HistogramCells(histograms.column, histograms.index[rows])
+        return Vector(self.labels.take(rows), self.values[rows], self.mask[rows], unnamed, histograms)
 
     def steps_present(self) -> BoolMatrix:
         """Per step: whether any row has a sample."""
-        present: BoolMatrix = np.asarray(self.mask.any(axis=0))
+        present: BoolMatrix = np.asarray(self.present().any(axis=0))
         return present
 
     def compact(self) -> Vector:
         """Without the rows that have no sample at any step."""
-        live = self.mask.any(axis=1)
+        live = self.present().any(axis=1)
         return self if live.all() else self.take(np.flatnonzero(live))
+
+    def floats(self) -> Vector:
+        """Without the histograms, and without the rows that have nothing else."""
+        return self if self.histograms is None else replace(self, histograms=None).compact()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +137,23 @@ def concat_vectors(parts: list[Vector]) -> Vector:
         np.concatenate([p.values for p in parts]),
         np.concatenate([p.mask for p in parts]),
         unnamed,
+        concat_cells([(p.histograms, p.mask.shape) for p in parts]),
     )
+
+
+def concat_cells(parts: list[tuple[HistogramCells | None, tuple[int, ...]]]) -> HistogramCells | None:
+    """Rows of all parts one after the other. A part is its cells, or None, and the shape of its matrix."""
+    if all(cells is None for cells, _ in parts):
+        return None
+    columns, indices, base = [], [], 0
+    for cells, shape in parts:
+        if cells is None:
+            indices.append(np.full(shape, -1, dtype=np.int32))
+            continue
+        indices.append(np.where(cells.index < 0, np.int32(-1), cells.index + np.int32(base)))
+        columns.append(cells.column)
+        base += len(cells.column)
+    return HistogramCells(HistogramColumn.concat(columns), np.concatenate(indices))
 
 
 def unnamed_flags(vector: Vector) -> BoolMatrix:
@@ -115,16 +172,22 @@ def merge_equal_rows(vector: Vector) -> Vector:
     if distinct == len(vector.labels):
         return vector
     ids, first = rank_by_appearance(ids, distinct)
-    rows, steps = np.nonzero(vector.mask)
     shape = (distinct, vector.mask.shape[1])
-    cells = ids[rows] * shape[1] + steps
-    counts = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
-    if counts.size and counts.max() > 1:
-        raise QueryFailed(SAME_LABELSET)
-    values = np.zeros(shape)
-    values.reshape(-1)[cells] = vector.values[rows, steps]
+    values, mask = np.zeros(shape), np.zeros(shape, dtype=np.bool_)
+    rows, steps = np.nonzero(vector.mask)
+    values[ids[rows], steps] = vector.values[rows, steps]
+    mask[ids[rows], steps] = True
+    taken, histograms = len(rows), vector.histograms
+    if histograms is not None:
+        rows, steps = np.nonzero(histograms.index >= 0)
+        index = np.full(shape, -1, dtype=np.int32)
+        index[ids[rows], steps] = histograms.index[rows, steps]
+        histograms, taken = HistogramCells(histograms.column, index), taken + len(rows)
     unnamed = None if vector.unnamed is None else vector.unnamed[first]
-    return Vector(vector.labels.take(first), values, counts > 0, unnamed)
+    merged = Vector(vector.labels.take(first), values, mask, unnamed, histograms)
+    if np.count_nonzero(merged.present()) != taken:
+        raise QueryFailed(SAME_LABELSET)
+    return merged
 
 
 def rank_by_appearance(ids: Rows, distinct: int) -> tuple[Rows, Rows]:

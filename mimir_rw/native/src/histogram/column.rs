@@ -75,6 +75,12 @@ impl HistogramColumn {
         self.items.len()
     }
 
+    /// Estimate of the bytes held.
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.items.iter().map(|item| item.byte_size()).sum()
+    }
+
     fn take(&self, numbers: PyReadonlyArray1<'_, i64>) -> PyResult<Self> {
         let item = |&number: &i64| usize::try_from(number).ok().and_then(|n| self.items.get(n));
         let items: Option<Vec<_>> = numbers

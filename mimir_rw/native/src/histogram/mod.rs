@@ -81,6 +81,12 @@ impl FloatHistogram {
         self.sum.to_bits() == STALE_NAN_BITS
     }
 
+    /// Bytes that one takes, as Prometheus counts them: the record, and 8 for each span, bucket and custom bound.
+    pub fn byte_size(&self) -> usize {
+        let side = |side: &Buckets| side.spans.len() + side.counts.len();
+        168 + 8 * (side(&self.positive) + side(&self.negative) + self.custom.len())
+    }
+
     pub fn has_custom_buckets(&self) -> bool {
         self.schema == CUSTOM_BUCKETS
     }

@@ -80,7 +80,7 @@ pub fn dense1<'a, T: Element + Copy>(array: &'a PyReadonlyArray1<'_, T>) -> Cow<
 }
 
 /// The elements of a matrix in row-major order; copied only when it is laid out otherwise.
-fn dense2<'a, T: Element + Copy>(array: &'a PyReadonlyArray2<'_, T>) -> Cow<'a, [T]> {
+pub fn dense2<'a, T: Element + Copy>(array: &'a PyReadonlyArray2<'_, T>) -> Cow<'a, [T]> {
     match array.as_slice() {
         Ok(slice) if array.is_c_contiguous() => Cow::Borrowed(slice),
         _ => Cow::Owned(array.as_array().iter().copied().collect()),

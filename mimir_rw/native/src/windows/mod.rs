@@ -11,10 +11,12 @@
 pub mod accumulate;
 pub mod aggregate;
 pub mod buckets;
+pub mod cells;
 pub mod columns;
 pub mod extended;
 pub mod grid;
 pub mod groups;
+pub mod instant;
 pub mod lanes;
 pub mod matrix;
 pub mod over_time;
@@ -42,6 +44,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<accumulate::Accumulator>()?;
     m.add_function(wrap_pyfunction!(select::select_instant, m)?)?;
     m.add_function(wrap_pyfunction!(select::select_instant_times, m)?)?;
+    m.add_function(wrap_pyfunction!(instant::select_instant_mixed, m)?)?;
     m.add_function(wrap_pyfunction!(window::window, m)?)?;
     m.add_function(wrap_pyfunction!(extended::window_extended, m)?)?;
     m.add_function(wrap_pyfunction!(extended::select_smoothed, m)?)?;
