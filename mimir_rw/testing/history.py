@@ -7,6 +7,7 @@ stand there once. What was sent and not acknowledged may be there or not.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ Points = Sequence[tuple[int, float]]
 
 @dataclass(slots=True)
 class _Series:
-    """By sequence: when the sample was first sent, and when it was acknowledged."""
+    """By sequence: when the sample was first sent (ascending), and when it was acknowledged."""
 
     sent_s: list[float]
     acknowledged_s: list[float | None]
@@ -64,12 +65,11 @@ class History:
         known = self._series.get(series)
         if known is None:
             return set()
+        times, within = known.acknowledged_s, self.plan.within(series, window.start_ms, window.end_ms)
         return {
             sequence
-            for sequence, time_s in enumerate(known.acknowledged_s)
-            if time_s is not None
-            and time_s <= window.begun_s
-            and window.start_ms < self.plan.time_ms(series, sequence) <= window.end_ms
+            for sequence in range(within.start, min(within.stop, len(times)))
+            if (time_s := times[sequence]) is not None and time_s <= window.begun_s
         }
 
     def complaints(self, answer: Mapping[int, Points], window: Window, asked: Sequence[int]) -> list[str]:
@@ -108,8 +108,8 @@ class History:
         known = self._series.get(series)
         if known is None:
             return 0
-        times = (self.plan.time_ms(series, k) for k, sent_s in enumerate(known.sent_s) if sent_s <= window.ended_s)
-        return sum(window.start_ms < time_ms <= window.end_ms for time_ms in times)
+        within = self.plan.within(series, window.start_ms, window.end_ms)
+        return max(0, min(within.stop, bisect_right(known.sent_s, window.ended_s)) - within.start)
 
     def _wrong_points(self, series: int, points: Points, window: Window) -> list[str]:
         found, seen = [], set()

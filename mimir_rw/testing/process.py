@@ -1,7 +1,7 @@
 """Simulated machines and the processes on them.
 
 A process is told from others by a context variable: every task, timer and callback inherits the context in which it
-was made, so whatever a process starts is its own. The loop asks `SimProcess.admits` before it runs a callback:
+was made, so whatever a process starts is its own. The loop looks at the life of its process before it runs a callback:
 
     RUNNING ──freeze()──► FROZEN ──thaw()──► RUNNING        callbacks wait meanwhile, in order
        └───────kill()───────┴──────► DEAD                   callbacks are dropped, no `finally` runs
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mimir_rw.testing.loop import SimLoop
+    from mimir_rw.testing.loop import SimLoop, _SimHandle
     from mimir_rw.testing.stream import SimTransport
 
 PROCESS: ContextVar[SimProcess | None] = ContextVar("simulated_process", default=None)
@@ -70,7 +70,7 @@ class SimProcess:
         """Open connections, in the order in which they were made."""
         self.on_death: list[Callable[[], None]] = []
         """What the kernel gives back when the process ends in any way: locks, ports."""
-        self._parked: deque[asyncio.Handle] = deque()
+        self._parked: deque[_SimHandle] = deque()
 
     @property
     def name(self) -> str:
@@ -83,13 +83,11 @@ class SimProcess:
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         self.loop.call_soon(callback, *args, context=self.context)
 
-    def admits(self, handle: asyncio.Handle) -> bool:
-        """Whether the callback may run now; a frozen process keeps it for later."""
-        if self.life is Life.RUNNING:
-            return True
+    def put_off(self, handle: _SimHandle) -> None:
+        """A callback comes up while the process does not run: a frozen one keeps it for later, a dead one never runs
+        it."""
         if self.life is Life.FROZEN:
             self._parked.append(handle)
-        return False
 
     def freeze(self) -> None:
         """As SIGSTOP does: nothing runs, the kernel still takes bytes and connections."""

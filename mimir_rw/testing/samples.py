@@ -42,6 +42,12 @@ class SamplePlan:
     def time_ms(self, series: int, sequence: int) -> int:
         return self.start_ms + (self.born(series) + sequence) * self.interval_ms + series
 
+    def within(self, series: int, start_ms: int, end_ms: int) -> range:
+        """Sequences of the series with start_ms < time <= end_ms, whether or not there ever are so many."""
+        first_ms = self.time_ms(series, 0)
+        start = max(0, (start_ms - first_ms) // self.interval_ms + 1)
+        return range(start, max(start, (end_ms - first_ms) // self.interval_ms + 1))
+
     def value(self, series: int, sequence: int) -> float:
         return float(series * _STRIDE + sequence)
 

@@ -93,3 +93,14 @@ def test_bodies_are_what_the_core_reads():
 
 def test_a_value_says_whose_it_is():
     assert decode_value(PLAN.value(12, 3456)) == (12, 3456)
+
+
+@pytest.mark.parametrize("series", [0, 4, 11])
+def test_sequences_within_a_range_are_those_whose_times_are(series):
+    plan = SamplePlan("t", 1_000_000, 100, initial=2, growth=3)
+    times = [plan.time_ms(series, k) for k in range(20)]
+    edges = sorted({time_ms + off for time_ms in times for off in (-1, 0, 1)} | {0})
+    for start_ms in edges:
+        for end_ms in edges:
+            found = [k for k, time_ms in enumerate(times) if start_ms < time_ms <= end_ms]
+            assert [k for k in plan.within(series, start_ms, end_ms) if k < 20] == found
