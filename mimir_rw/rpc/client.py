@@ -197,6 +197,7 @@ class ClientConnection(Connection):
                 break
         self._last_stream = stream
         self._calls[stream] = waiting
+        self.now_busy()
         self._traffic.inflight.value += 1.0
         return stream
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mimir_rw.kit.logging import get_logger
+from mimir_rw.kit.trace import untraced
 from mimir_rw.model.errors import MimirError, TooLarge, Unavailable
 from mimir_rw.rpc.codec import encode_header
 from mimir_rw.rpc.errors import error_header
@@ -74,6 +75,8 @@ class Connection(asyncio.Protocol):
         self._end_reason = ""
         self._keepalive = Keepalive(settings.keepalive, self._loop.time())
         self._tick: asyncio.TimerHandle | None = None
+        self._context = untraced()
+        """Of looks, which are for no request."""
 
     # -- for subclasses ---------------------------------------------------------------------------------------------
 
@@ -117,6 +120,8 @@ class Connection(asyncio.Protocol):
                     self.on_frame(frame)
                 if self.closed:
                     return
+            if self._decoder.held_bytes:
+                self.now_busy()
         except FramingError as error:
             if self.agreement is None:
                 self._traffic.handshake_failed("malformed")
@@ -215,9 +220,7 @@ class Connection(asyncio.Protocol):
         self.agreement = agreement
         self._decoder.bounds = self.settings.bounds
         self._payload_bytes_max = agreement.payload_bytes_max
-        if self._tick is not None:
-            self._tick.cancel()
-        self._tick = self._loop.call_later(self.settings.keepalive.tick_s, self._look)
+        self._look_when_due()
 
     def close(self) -> None:
         """Send what waits, then close."""
@@ -259,6 +262,11 @@ class Connection(asyncio.Protocol):
         self._traffic.handshake_failed("timeout")
         self.abort(f"no greeting within {self.settings.connect_timeout_s:g} s")
 
+    def now_busy(self) -> None:
+        """A call has begun, or part of a message is here: silence counts sooner."""
+        if self._keepalive.busy_from(self._loop.time()) and self.agreement is not None and not self.closed:
+            self._look_when_due()
+
     def _look(self) -> None:
         now_s = self._loop.time()
         verdict = self._keepalive.look(now_s, busy=self.busy or self._decoder.held_bytes > 0)
@@ -270,7 +278,12 @@ class Connection(asyncio.Protocol):
             return
         if verdict is Verdict.PING:
             self.send_control(Kind.PING, 0)
-        self._tick = self._loop.call_later(self.settings.keepalive.tick_s, self._look)
+        self._look_when_due()
+
+    def _look_when_due(self) -> None:
+        if self._tick is not None:
+            self._tick.cancel()
+        self._tick = self._loop.call_at(self._keepalive.due_s, self._look, context=self._context)
 
 
 def message_header(header: Mapping[str, Any]) -> bytes:

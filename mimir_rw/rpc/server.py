@@ -289,6 +289,7 @@ class ServerConnection(Connection):
         )
         message = Message(call.header, frame.payload)
         running = self._running[number] = _Running(number, call.method, size, call.credit)
+        self.now_busy()
         self._server.entered(size)
         if unary is not None:
             work = self._unary(unary, context, message, number)
