@@ -9,12 +9,21 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 
 from mimir_rw.kv.memberlist import srv
 from mimir_rw.kv.memberlist.messages import Endpoint, WireError
 
 _LOOKUP_TIMEOUT_S = 5.0
+_KNOWN_MAX = 1024
+"""Addresses that are kept as text and as bytes: each packet that is sent or comes has one of its member."""
+
+
+@lru_cache(_KNOWN_MAX)
+def host_text(endpoint: Endpoint) -> str:
+    """`10.0.0.1`, `::1`."""
+    return str(ip_address(endpoint.addr))
 
 
 def endpoint_text(endpoint: Endpoint) -> str:
@@ -36,6 +45,7 @@ def split_host_port(text: str, default_port: int) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), number
 
 
+@lru_cache(_KNOWN_MAX)
 def parse_endpoint(text: str) -> Endpoint:
     """An address with a port. Raises ValueError."""
     host, port = split_host_port(text, 0)

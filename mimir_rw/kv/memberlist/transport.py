@@ -10,9 +10,9 @@ import asyncio
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import cast
 
+from mimir_rw.kv.memberlist.addresses import host_text
 from mimir_rw.kv.memberlist.messages import Endpoint, ErrorReply, WireError
 from mimir_rw.kv.memberlist.settings import MemberlistSettings
 from mimir_rw.kv.memberlist.wire import (
@@ -98,8 +98,7 @@ class Transport:
     async def send(self, to: Endpoint, payload: bytes) -> None:
         """Send a packet. Never raises: what cannot be sent in time is lost."""
         try:
-            async with asyncio.timeout(self._settings.acquire_writer_timeout_s):
-                await self._writers.acquire()
+            await self._acquire_writer()
         except TimeoutError:
             self.counts.send_failures += 1
             return
@@ -113,6 +112,14 @@ class Transport:
         finally:
             self._writers.release()
 
+    async def _acquire_writer(self) -> None:
+        """Raises TimeoutError. No timer is set for one that is free: nearly always."""
+        if not self._writers.locked():
+            await self._writers.acquire()
+            return
+        async with asyncio.timeout(self._settings.acquire_writer_timeout_s):
+            await self._writers.acquire()
+
     async def _send(self, to: Endpoint, frame: bytes) -> None:
         loop = asyncio.get_running_loop()
         outgoing = _Outgoing(loop)
@@ -121,8 +128,11 @@ class Transport:
         try:
             transport.write(frame)
             transport.close()
-            async with asyncio.timeout(self._settings.packet_write_timeout_s):
-                await outgoing.ended
+            if self._tls is None and not transport.get_write_buffer_size():
+                await outgoing.ended  # the kernel has all of it, and so the end comes at once
+            else:
+                async with asyncio.timeout(self._settings.packet_write_timeout_s):
+                    await outgoing.ended
         finally:
             transport.abort()
 
@@ -144,7 +154,7 @@ class Transport:
 
     async def _connect(self, to: Endpoint, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Transport:
         loop = asyncio.get_running_loop()
-        host = str(ip_address(to.addr))
+        host = host_text(to)
         if self._tls is None:
             transport, _ = await loop.create_connection(protocol, host, to.port)
         else:
