@@ -21,6 +21,7 @@ from mimir_rw.promql.exec.dispatch import OPERATORS
 from mimir_rw.promql.exec.evaluation import BATCH_BYTES, Deadline, Evaluation
 from mimir_rw.promql.exec.functions_range import windows
 from mimir_rw.promql.exec.memory import MemoryAccount
+from mimir_rw.promql.exec.shared_values import SharedValues
 from mimir_rw.promql.exec.values import Scalar, String, Vector, drop_metadata, remove_marked_names
 from mimir_rw.promql.explain import Explanation, SelectTrace, Tracer
 from mimir_rw.promql.parsed import INLINE_CHARACTERS_MAX, ParsedTexts, check_result_type
@@ -152,6 +153,7 @@ class Engine:
             annotations=Annotations(query=plan.query),
             memory=MemoryAccount(bytes_max=limits.memory_bytes_max, samples_max=self._options.samples_max),
             deadline=deadline,
+            shared=SharedValues(plan.repeated) if plan.repeated.classes else None,
             batch_bytes=self._options.batch_bytes,
             tracer=Tracer(monotonic=self._clock.monotonic, notes=plan.notes()) if limits.explain else None,
         )

@@ -35,6 +35,7 @@ from tests.bench.head_bench import KEY, LIMITS, replay
 from tests.bench.servers import Recipe, Server, mimir_rw, prometheus, running, victoria_metrics
 
 CPU_SECONDS_MIN = 0.3
+EXPERIMENTAL = "-query-frontend.enabled-promql-experimental-functions=all"
 
 
 class HeadQueryable:
@@ -115,7 +116,7 @@ async def _measured(run) -> tuple[Result, Cost]:  # type: ignore[no-untyped-def]
 
 
 def ask_server(server: Server, load: FamilyLoad, query: str, step_ms: int) -> Cost | None:
-    """None: the server does not know the query."""
+    """None: the server does not answer the query; why is printed."""
     params: dict[str, str | float] = {
         "query": query, "start": load.start_ms / 1000, "end": load.end_ms / 1000, "step": step_ms / 1000,
     }  # fmt: skip
@@ -124,7 +125,8 @@ def ask_server(server: Server, load: FamilyLoad, query: str, step_ms: int) -> Co
     Path(f"/proc/{pid}/clear_refs").write_text("5")
     try:
         result = client.ask(server, "/api/v1/query_range", **params)["result"]
-    except RuntimeError:
+    except RuntimeError as error:
+        print(error)
         return None
     status = Path(f"/proc/{pid}/status").read_text()
     peak = int(status.split("VmHWM:")[1].split()[0]) << 10
@@ -177,14 +179,15 @@ def main() -> None:
     parser.add_argument("--metric", action="append", default=[], help="load only these")
     parser.add_argument("--only", action="append", default=[], help="names of families")
     parser.add_argument("--profile", default="", help="name of a family to profile")
+    parser.add_argument("--http", action="store_true", help="ask a server of ours, even without a peer")
     parser.add_argument("--peer", action="append", default=[], help="NAME=BINARY")
     args = parser.parse_args()
     steps = round(args.hours * 3_600_000 / INTERVAL_MS)
     end_ms = int(time.time()) // 60 * 60_000
     load = FamilyLoad(args.series, steps, end_ms, *([tuple(args.metric)] if args.metric else []))
     queries = {name: query for name, query in FAMILIES.items() if not args.only or name in args.only}
-    if args.peer:
-        against([mimir_rw(), *map(_peer, args.peer)], load, queries, args.step * 1000)
+    if args.peer or args.http:
+        against([mimir_rw("mimir-rw", EXPERIMENTAL), *map(_peer, args.peer)], load, queries, args.step * 1000)
     else:
         asyncio.run(in_process(load, queries, args.step * 1000, args.profile))
 

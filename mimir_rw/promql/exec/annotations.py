@@ -5,6 +5,8 @@ A text that comes from several places is shown with the place that was evaluated
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mimir_rw.promql.ast import Span, position
 
 SHOWN_MAX = 10
@@ -24,6 +26,15 @@ class Annotations:
 
     def info(self, text: str, span: Span) -> None:
         self._infos[text] = span
+
+    def beside(self) -> Annotations:
+        """Empty ones for a part of the same query; see `absorb`."""
+        return Annotations(query=self._query)
+
+    def absorb(self, part: Annotations, places: Mapping[Span, Span]) -> None:
+        """Add those of a part. places: what stands elsewhere than where the part had it."""
+        self._warnings |= {text: places.get(span, span) for text, span in part._warnings.items()}
+        self._infos |= {text: places.get(span, span) for text, span in part._infos.items()}
 
     @property
     def warnings(self) -> list[str]:

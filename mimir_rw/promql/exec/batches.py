@@ -22,6 +22,8 @@ from mimir_rw.promql.plan.selects import instant_range, window_range
 from mimir_rw.promql.steps import Steps, subquery_steps
 from mimir_rw.storage.contract import SeriesSet
 
+_SHARED_BATCHES_MAX = 16
+
 
 @dataclass(frozen=True, slots=True)
 class SeriesBatch:
@@ -79,9 +81,18 @@ def in_batches(ev: Evaluation, node: Expr) -> Batches | None:
     else:
         series = ev.series(selector, *instant_range(selector, steps, ev.defaults))
     rows_per_batch = max(1, ev.batch_bytes // max(1, widest * CELL_BYTES))
-    if len(series.labels) <= rows_per_batch:
+    if len(series.labels) <= rows_per_batch or _had_better_be_shared(ev, shape, len(series.labels) * widest):
         return None
     return Batches(node, shape, series, rows_per_batch)
+
+
+def _had_better_be_shared(ev: Evaluation, shape: RowWise, cells: int) -> bool:
+    """Another part of the query asks for the same, and to keep it is not too much."""
+    return (
+        ev.shared is not None
+        and any(node in ev.shared for node in shape.path)
+        and cells * CELL_BYTES <= ev.batch_bytes * _SHARED_BATCHES_MAX
+    )
 
 
 def _steps_at_selector(ev: Evaluation, shape: RowWise) -> tuple[Steps, int]:

@@ -17,6 +17,7 @@ from mimir_rw.model.errors import Cancelled, QueryFailed, QueryTimeout
 from mimir_rw.promql.ast import Expr, VectorSelector
 from mimir_rw.promql.exec.annotations import Annotations
 from mimir_rw.promql.exec.memory import MemoryAccount
+from mimir_rw.promql.exec.shared_values import SharedValues
 from mimir_rw.promql.exec.values import Scalar, String, Value, Vector
 from mimir_rw.promql.explain import Tracer
 from mimir_rw.promql.plan.selects import Gathered
@@ -70,7 +71,8 @@ class Batch:
 class Evaluation:
     """bounds: the query as asked; steps: those of this part (a subquery has its own).
 
-    hoisted: ids of the nodes that are evaluated once and repeated. tracer: of a query that is to be explained.
+    hoisted: ids of the nodes that are evaluated once and repeated. tracer: of a query that is to be explained. shared:
+    values of what stands in it more than once.
     batch_bytes: about the most that a matrix takes where an expression can be evaluated for some series at a time.
     batch: which ones, in such an evaluation.
     """
@@ -86,12 +88,17 @@ class Evaluation:
     memory: MemoryAccount
     deadline: Deadline
     tracer: Tracer | None = None
+    shared: SharedValues | None = None
     batch_bytes: int = BATCH_BYTES
     batch: Batch | None = None
 
     def over(self, steps: Steps) -> Evaluation:
         """The same query, evaluated at other times."""
         return replace(self, steps=steps)
+
+    def with_annotations(self, annotations: Annotations) -> Evaluation:
+        """The same, but that its annotations go elsewhere."""
+        return replace(self, annotations=annotations)
 
     def series(self, selector: VectorSelector, mint: int, maxt: int) -> SeriesSet:
         """What the selector reads; mint and maxt: int ms, inclusive, no more than was planned."""
@@ -107,11 +114,21 @@ class Evaluation:
         if self.steps.count and self.steps.step and id(node) in self.hoisted:
             once = self.over(Steps(self.steps.start, 0, 1))
             return repeat(once.evaluate(node), self.steps.count)
-        if self.tracer is None:
-            return self._carry_out(node)
-        return self.tracer.run(node, lambda: self._carry_out(node), lambda: self.memory.peak_bytes)
+        if self.shared is not None and node in self.shared and not self.is_split(node):
+            return self.shared.value(self, node)
+        return self.carry_out(node)
 
-    def _carry_out(self, node: Expr) -> Value:
+    def is_split(self, node: Expr) -> bool:
+        """Whether this evaluation gives only a part of the rows of `node`."""
+        return self.batch is not None and id(node) in self.batch.path
+
+    def carry_out(self, node: Expr) -> Value:
+        """Evaluate, whatever is known already."""
+        if self.tracer is None:
+            return self._operate(node)
+        return self.tracer.run(node, lambda: self._operate(node), lambda: self.memory.peak_bytes)
+
+    def _operate(self, node: Expr) -> Value:
         mark = self.memory.current_bytes
         value = self.operators[type(node)](self, node)
         self.memory.settle(mark, value.nbytes)

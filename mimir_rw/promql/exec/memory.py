@@ -20,14 +20,15 @@ class MemoryAccount:
         self._bytes_max = bytes_max
         self._samples_max = samples_max
         self.current_bytes = 0
+        self.held_bytes = 0
         self.peak_bytes = 0
         self.samples_read = 0
 
     def take(self, nbytes: int) -> None:
         """Raises LimitExceeded when the query would hold more bytes than it may, QueryFailed for too many samples."""
         self.current_bytes += nbytes
-        if self.current_bytes > self.peak_bytes:
-            self.peak_bytes = self.current_bytes
+        if self.current_bytes + self.held_bytes > self.peak_bytes:
+            self.peak_bytes = self.current_bytes + self.held_bytes
             if self.peak_bytes > self._samples_max * SAMPLE_BYTES:
                 raise QueryFailed(TOO_MANY_SAMPLES)
             if 0 < self._bytes_max < self.peak_bytes:
@@ -41,6 +42,14 @@ class MemoryAccount:
         """Back to `mark`, plus the result that stays."""
         self.current_bytes = mark
         self.take(result_bytes)
+
+    def hold(self, nbytes: int) -> None:
+        """What stays whatever operators end, until `release`. Raises as `take` does."""
+        self.held_bytes += nbytes
+        self.take(0)
+
+    def release(self, nbytes: int) -> None:
+        self.held_bytes -= nbytes
 
     def read_samples(self, count: int) -> None:
         self.samples_read += count

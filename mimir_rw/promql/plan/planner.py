@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mimir_rw.promql.ast import Expr
+from mimir_rw.promql.plan.common_subexpressions import Repeated, repeated_nodes
 from mimir_rw.promql.plan.constant_folding import fold_constants
 from mimir_rw.promql.plan.durations import resolve_times
 from mimir_rw.promql.plan.info_selector import complete_info_calls
@@ -28,11 +29,17 @@ class Plan:
     defaults: TimeDefaults
     hoisted: frozenset[int]
     selects: tuple[SelectSpec, ...]
+    repeated: Repeated = field(default_factory=Repeated)
     rewrites: tuple[str, ...] = ()
 
     def notes(self) -> dict[int, list[str]]:
         """What the plan does to nodes, by their ids."""
-        return {node: ["evaluated once for all steps"] for node in self.hoisted}
+        notes: dict[int, list[str]] = {}
+        for node in self.hoisted:
+            notes.setdefault(node, []).append("evaluated once for all steps")
+        for node in self.repeated.classes:
+            notes.setdefault(node, []).append("evaluated once for all places that it stands in")
+        return notes
 
 
 def make_plan(query: str, expr: Expr, bounds: Bounds, defaults: TimeDefaults) -> Plan:
@@ -44,6 +51,7 @@ def make_plan(query: str, expr: Expr, bounds: Bounds, defaults: TimeDefaults) ->
             rewrites.append(name)
         expr = rewritten
     hoisted = frozenset() if bounds.is_instant else hoisted_nodes(expr)
+    repeated = repeated_nodes(expr, hoisted)
     return Plan(
         query=query,
         expr=expr,
@@ -51,7 +59,12 @@ def make_plan(query: str, expr: Expr, bounds: Bounds, defaults: TimeDefaults) ->
         defaults=defaults,
         hoisted=hoisted,
         selects=tuple(plan_selects(expr, bounds.steps(), defaults)),
-        rewrites=(*rewrites, *(["step invariant"] if hoisted else [])),
+        repeated=repeated,
+        rewrites=(
+            *rewrites,
+            *(["step invariant"] if hoisted else []),
+            *(["common subexpressions"] if repeated.classes else []),
+        ),
     )
 
 
