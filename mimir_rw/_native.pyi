@@ -371,8 +371,68 @@ class HistogramColumn:
         """An estimate; looks at each."""
     def take(self, numbers: NDArray[np.int64]) -> HistogramColumn:
         """IndexError."""
+    def to_bytes(self) -> bytes: ...
+    @staticmethod
+    def from_bytes(data: bytes | bytearray | memoryview) -> HistogramColumn:
+        """Raises DecodeError."""
     def part(self, number: int) -> HistogramParts:
         """One by one, for looking at; nothing hot calls this. IndexError."""
+
+# Kernels over cells of histograms: a column, and `index` (rows, steps), -1 where a cell has none. Floats come with a
+# mask, histograms with the numbers of a new column. ValueError when shapes do not agree.
+
+def histogram_moment(
+    moment: str, column: HistogramColumn, index: NDArray[np.int32]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """moment: "count", "sum", "avg", "stddev", "stdvar"."""
+
+def native_quantile(
+    q: NDArray[np.float64], column: HistogramColumn, index: NDArray[np.int32]
+) -> tuple[tuple[NDArray[np.float64], NDArray[np.bool_]], NDArray[np.bool_], NDArray[np.bool_]]:
+    """q: one per step. Then, per row: whether a quantile lies among NaN observations, and whether they skew one."""
+
+def native_fraction(
+    lower: NDArray[np.float64], upper: NDArray[np.float64], column: HistogramColumn, index: NDArray[np.int32]
+) -> tuple[tuple[NDArray[np.float64], NDArray[np.bool_]], NDArray[np.bool_]]:
+    """lower, upper: one per step. Then, per row: whether NaN observations were left out."""
+
+def histogram_change(
+    op: str, column: HistogramColumn, index: NDArray[np.int32], numbers: NDArray[np.float64]
+) -> tuple[HistogramColumn, NDArray[np.int32]]:
+    """op: "*", "/", "</", ">/" with numbers (rows, steps), the result compact; "-", as "*" but left as it is."""
+
+def histogram_add(
+    left: HistogramColumn,
+    left_index: NDArray[np.int32],
+    right: HistogramColumn,
+    right_index: NDArray[np.int32],
+    subtract: bool,
+) -> tuple[HistogramColumn, NDArray[np.int32], NDArray[np.uint8]]:
+    """Of cells that both sides have. Then, per cell: 1 incompatible, and there is no result; 2 reset hints collide;
+    4 custom bounds were reconciled."""
+
+def histogram_equal(
+    left: HistogramColumn,
+    left_index: NDArray[np.int32],
+    right: HistogramColumn,
+    right_index: NDArray[np.int32],
+) -> NDArray[np.bool_]:
+    """Cells where both sides have the same histogram, whatever the reset hints."""
+
+def aggregate_histograms(
+    op: str,
+    groups: NDArray[np.int64],
+    group_count: int,
+    column: HistogramColumn,
+    index: NDArray[np.int32],
+    floats: NDArray[np.bool_],
+) -> tuple[HistogramColumn, NDArray[np.int32], tuple[bool, bool, bool], NDArray[np.bool_]]:
+    """op: "sum", "avg", in the order of rows; no result where a group has floats too, or histograms that do not go
+    together. Then whether there was a mix with floats, a collision of reset hints, reconciled bounds; and, per row,
+    whether its histogram did not go with those before it."""
+
+def histogram_texts(column: HistogramColumn) -> tuple[list[str], NDArray[np.int64]]:
+    """Distinct texts, and for each histogram the number of its own: `{count:4, sum:5, (0.5,1]:2}`."""
 
 # -- labels ---------------------------------------------------------------------------------------------------------
 
@@ -755,13 +815,20 @@ def encode_matrix(
     values: NDArray[np.float64],
     mask: NDArray[np.bool_],
     limit: int = 0,
+    histograms: tuple[HistogramColumn, NDArray[np.int32]] | None = None,
 ) -> bytes:
-    """`result` of a matrix: values and mask of shape (rows, steps), at start_ms, start_ms + step_ms, ..."""
+    """`result` of a matrix: values, mask and numbers of histograms of shape (rows, steps), at start_ms, start_ms +
+    step_ms, ..."""
 
 def encode_vector(
-    labels: LabelFrame, time_ms: int, values: NDArray[np.float64], mask: NDArray[np.bool_], limit: int = 0
+    labels: LabelFrame,
+    time_ms: int,
+    values: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+    limit: int = 0,
+    histograms: tuple[HistogramColumn, NDArray[np.int32]] | None = None,
 ) -> bytes:
-    """`result` of a vector: values and mask of length rows."""
+    """`result` of a vector: values and mask of length rows, numbers of histograms of shape (rows, 1)."""
 
 def encode_range_samples(labels: LabelFrame, columns: SampleColumns, limit: int = 0) -> bytes:
     """`result` of a matrix of samples at their own times."""

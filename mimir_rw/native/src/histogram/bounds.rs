@@ -25,7 +25,7 @@ pub fn exponential_bound(index: i64, schema: i32) -> f64 {
 }
 
 /// mantissa × 2^exponent, rounded once. mantissa: in [0.5, 1).
-fn scaled(mantissa: f64, exponent: i64) -> f64 {
+pub fn scaled(mantissa: f64, exponent: i64) -> f64 {
     let power = |exponent: i64| f64::from_bits(((exponent + 1023) as u64) << 52);
     match exponent {
         1025.. => f64::INFINITY,

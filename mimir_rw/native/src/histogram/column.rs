@@ -5,8 +5,12 @@ use std::sync::Arc;
 use numpy::PyReadonlyArray1;
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
+use super::column_codec;
 use super::{Buckets, FloatHistogram, ResetHint, Span};
+use crate::bytes::Bytes;
+use crate::error::DecodeError;
 
 type Side = (Vec<(i32, u32)>, Vec<f64>);
 /// Hint, schema, zero threshold, zero count, count, sum, positive and negative side, custom bounds.
@@ -89,6 +93,16 @@ impl HistogramColumn {
             .map(|n| item(n).cloned())
             .collect();
         items.map(|items| Self { items }).ok_or_else(no_item)
+    }
+
+    fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &py.detach(|| column_codec::encode(self)))
+    }
+
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, data: Bytes) -> PyResult<Self> {
+        let decoded = py.detach(|| column_codec::decode(&data));
+        decoded.map_err(|e| DecodeError::new_err(format!("cannot decode histograms: {e}")))
     }
 
     fn part(&self, number: usize) -> PyResult<Parts> {

@@ -6,13 +6,21 @@
 pub mod arithmetic;
 pub mod bounds;
 pub mod column;
+pub mod column_codec;
 pub mod compensated;
 pub mod custom;
+mod format;
 pub mod layout;
+mod logarithm;
 mod mantissas;
+pub mod moments;
+pub mod operators;
+pub mod quantile;
 pub mod reset;
 pub mod stored;
+pub mod trim;
 pub mod validate;
+pub mod walk;
 pub mod zero;
 
 use std::sync::Arc;
@@ -93,5 +101,13 @@ impl FloatHistogram {
 }
 
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    m.add_class::<HistogramColumn>()
+    m.add_class::<HistogramColumn>()?;
+    m.add_function(wrap_pyfunction!(operators::histogram_moment, m)?)?;
+    m.add_function(wrap_pyfunction!(operators::native_quantile, m)?)?;
+    m.add_function(wrap_pyfunction!(operators::native_fraction, m)?)?;
+    m.add_function(wrap_pyfunction!(operators::histogram_change, m)?)?;
+    m.add_function(wrap_pyfunction!(operators::histogram_add, m)?)?;
+    m.add_function(wrap_pyfunction!(operators::histogram_equal, m)?)?;
+    m.add_function(wrap_pyfunction!(operators::aggregate_histograms, m)?)?;
+    m.add_function(wrap_pyfunction!(operators::histogram_texts, m)?)
 }

@@ -1,10 +1,13 @@
 //! Label sets, vectors and matrices as JSON.
 
+use crate::histogram::FloatHistogram;
+use crate::histogram::operators::CellsIn;
 use crate::labels::LabelFrame;
 use crate::labels::frame::Column;
 use crate::windows::SampleColumns;
 use crate::windows::matrix::MatrixIn;
 
+use super::histogram::push_histogram;
 use super::number::{push_timestamp, push_value};
 use super::string::push_label;
 
@@ -18,32 +21,71 @@ pub struct Steps {
     pub step_ms: i64,
 }
 
-/// `[{"metric":{...},"values":[[t,"v"],...]},...]`
-pub fn matrix(labels: &LabelFrame, steps: Steps, samples: &MatrixIn<'_>, limit: usize) -> Vec<u8> {
+/// `[{"metric":{...},"values":[[t,"v"],...],"histograms":[[t,{...}],...]},...]`
+pub fn matrix(
+    labels: &LabelFrame,
+    steps: Steps,
+    samples: &MatrixIn<'_>,
+    histograms: Option<&CellsIn<'_>>,
+    limit: usize,
+) -> Vec<u8> {
     let times = StepTimes::new(steps, samples.cols);
     let sets = LabelSets::new(labels);
     let mut out = List::with_capacity(samples.values.len() * POINT_BYTES + labels.len() * 256);
     for row in 0..labels.len() {
         let (values, mask) = samples.row(row);
-        let Some(first) = mask.iter().position(|&present| present) else {
+        let first = mask.iter().position(|&present| present);
+        let cells = histograms.filter(|cells| cells.row(row).iter().any(|&number| number >= 0));
+        if first.is_none() && cells.is_none() {
             continue;
-        };
+        }
         if !out.item(limit) {
             break;
         }
-        sets.push_series(&mut out.bytes, row, "\"values\":[");
-        for (step, (&value, &present)) in values.iter().zip(mask).enumerate().skip(first) {
-            if present {
-                let begin = times.point(step);
-                out.bytes
-                    .extend_from_slice(if step == first { &begin[1..] } else { begin });
-                push_value(&mut out.bytes, value);
-                out.bytes.extend_from_slice(b"\"]");
+        sets.push_series(&mut out.bytes, row);
+        if let Some(first) = first {
+            out.bytes.extend_from_slice(b",\"values\":[");
+            for (step, (&value, &present)) in values.iter().zip(mask).enumerate().skip(first) {
+                if present {
+                    let begin = times.point(step);
+                    out.bytes
+                        .extend_from_slice(if step == first { &begin[1..] } else { begin });
+                    push_value(&mut out.bytes, value);
+                    out.bytes.extend_from_slice(b"\"]");
+                }
             }
+            out.bytes.push(b']');
         }
-        out.bytes.extend_from_slice(b"]}");
+        if let Some(cells) = cells {
+            push_cells(&mut out.bytes, &times, cells, row);
+        }
+        out.bytes.push(b'}');
     }
     out.close()
+}
+
+/// `,"histograms":[[t,{...}],...]` of a row that has some.
+fn push_cells(out: &mut Vec<u8>, times: &StepTimes, cells: &CellsIn<'_>, row: usize) {
+    out.extend_from_slice(b",\"histograms\":");
+    let opened_at = out.len();
+    let mut last: Option<(i32, std::ops::Range<usize>)> = None;
+    for (step, &number) in cells.row(row).iter().enumerate() {
+        let Some(histogram) = cells.at(number) else {
+            continue;
+        };
+        let begin = times.point(step);
+        out.extend_from_slice(&begin[..begin.len() - 1]);
+        let start = out.len();
+        match last {
+            Some((same, text)) if same == number => out.extend_from_within(text),
+            _ => push_histogram(out, histogram),
+        }
+        last = Some((number, start..out.len()));
+        out.push(b']');
+    }
+    // The comma of the first point is where the list opens.
+    out[opened_at] = b'[';
+    out.push(b']');
 }
 
 /// How a point of each step begins: `,[1600000000,"`.
@@ -84,50 +126,100 @@ pub fn range_samples(labels: &LabelFrame, columns: &SampleColumns, limit: usize)
     let mut out = List::with_capacity(labels.len() * 256);
     for row in 0..labels.len() {
         let (times, values) = columns.row(row);
-        if times.is_empty() {
+        let (histogram_times, histograms) = match columns.histograms() {
+            Some(samples) => samples.row(row),
+            None => Default::default(),
+        };
+        if times.is_empty() && histogram_times.is_empty() {
             continue;
         }
         if !out.item(limit) {
             break;
         }
-        sets.push_series(&mut out.bytes, row, "\"values\":");
-        let opened_at = out.bytes.len();
-        for (&ms, &value) in times.iter().zip(values) {
-            push_point_begin(&mut out.bytes, ms);
-            push_value(&mut out.bytes, value);
-            out.bytes.extend_from_slice(b"\"]");
+        sets.push_series(&mut out.bytes, row);
+        if !times.is_empty() {
+            let points = times.iter().zip(values);
+            push_points(&mut out.bytes, "values", points, |out, &value| {
+                out.push(b'"');
+                push_value(out, value);
+                out.push(b'"');
+            });
         }
-        // The comma of the first point is where the list opens.
-        out.bytes[opened_at] = b'[';
-        out.bytes.extend_from_slice(b"]}");
+        if !histogram_times.is_empty() {
+            let points = histogram_times.iter().zip(histograms);
+            push_points(&mut out.bytes, "histograms", points, |out, histogram| {
+                push_histogram(out, histogram);
+            });
+        }
+        out.bytes.push(b'}');
     }
     out.close()
 }
 
-/// `[{"metric":{...},"value":[t,"v"]},...]`: one value and mask entry per row.
-pub fn vector(
+/// `,"name":[[t,...],...]` of one point or more.
+fn push_points<'a, T: 'a>(
+    out: &mut Vec<u8>,
+    name: &str,
+    points: impl Iterator<Item = (&'a i64, &'a T)>,
+    push: impl Fn(&mut Vec<u8>, &T),
+) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    let opened_at = out.len();
+    for (&ms, item) in points {
+        out.extend_from_slice(b",[");
+        push_timestamp(out, ms);
+        out.push(b',');
+        push(out, item);
+        out.push(b']');
+    }
+    // The comma of the first point is where the list opens.
+    out[opened_at] = b'[';
+    out.push(b']');
+}
+
+/// A sample of a vector.
+pub enum Sample<'a> {
+    Float(f64),
+    Histogram(&'a FloatHistogram),
+}
+
+/// `[{"metric":{...},"value":[t,"v"]},{"metric":{...},"histogram":[t,{...}]},...]`: one sample or none per row.
+pub fn vector<'a>(
     labels: &LabelFrame,
     ms: i64,
-    values: impl Iterator<Item = f64>,
-    mask: impl Iterator<Item = bool>,
+    samples: impl Iterator<Item = Option<Sample<'a>>>,
     limit: usize,
 ) -> Vec<u8> {
     let mut time = Vec::new();
     push_timestamp(&mut time, ms);
     let sets = LabelSets::new(labels);
     let mut out = List::with_capacity(labels.len() * 256);
-    for (row, (value, present)) in values.zip(mask).enumerate() {
-        if !present {
+    for (row, sample) in samples.enumerate() {
+        let Some(sample) = sample else {
             continue;
-        }
+        };
         if !out.item(limit) {
             break;
         }
-        sets.push_series(&mut out.bytes, row, "\"value\":[");
-        out.bytes.extend_from_slice(&time);
-        out.bytes.extend_from_slice(b",\"");
-        push_value(&mut out.bytes, value);
-        out.bytes.extend_from_slice(b"\"]}");
+        sets.push_series(&mut out.bytes, row);
+        match sample {
+            Sample::Float(value) => {
+                out.bytes.extend_from_slice(b",\"value\":[");
+                out.bytes.extend_from_slice(&time);
+                out.bytes.extend_from_slice(b",\"");
+                push_value(&mut out.bytes, value);
+                out.bytes.extend_from_slice(b"\"]}");
+            }
+            Sample::Histogram(histogram) => {
+                out.bytes.extend_from_slice(b",\"histogram\":[");
+                out.bytes.extend_from_slice(&time);
+                out.bytes.push(b',');
+                push_histogram(&mut out.bytes, histogram);
+                out.bytes.extend_from_slice(b"]}");
+            }
+        }
     }
     out.close()
 }
@@ -192,12 +284,10 @@ impl<'a> LabelSets<'a> {
         out.push(b'}');
     }
 
-    /// `{"metric":{...},` and how the samples begin.
-    fn push_series(&self, out: &mut Vec<u8>, row: usize, samples: &str) {
+    /// `{"metric":{...}`
+    fn push_series(&self, out: &mut Vec<u8>, row: usize) {
         out.extend_from_slice(b"{\"metric\":");
         self.push(out, row);
-        out.push(b',');
-        out.extend_from_slice(samples.as_bytes());
     }
 }
 

@@ -58,6 +58,16 @@ pub fn push_positional(out: &mut Vec<u8>, value: f64) {
     }
 }
 
+/// In exponent form below 1e-4 and from 1e6 on: `1e+06`, `1.234567e+06`, `0.5`.
+pub fn push_general(out: &mut Vec<u8>, value: f64) {
+    let abs = value.abs();
+    if abs == 0.0 || !abs.is_finite() || (1e-4..1e6).contains(&abs) {
+        push_positional(out, value);
+    } else {
+        push_laid_out(out, value, true);
+    }
+}
+
 /// The common cases: whole numbers, usual magnitudes, and what is no number. False (and nothing pushed) otherwise.
 fn push_plain(out: &mut Vec<u8>, value: f64) -> bool {
     let abs = value.abs();

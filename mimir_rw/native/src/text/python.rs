@@ -5,16 +5,19 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::histogram::HistogramColumn;
+use crate::histogram::operators::CellsIn;
 use crate::labels::LabelFrame;
 use crate::windows::SampleColumns;
 use crate::windows::matrix::MatrixIn;
 
-use super::json::{self, Steps};
+use super::json::{self, Sample, Steps};
 use super::number::push_positional;
 use super::string::push_text;
 
 #[pyfunction]
-#[pyo3(signature = (labels, start_ms, step_ms, values, mask, limit = 0))]
+#[pyo3(signature = (labels, start_ms, step_ms, values, mask, limit = 0, histograms = None))]
+#[allow(clippy::too_many_arguments)]
 fn encode_matrix<'py>(
     py: Python<'py>,
     labels: &Bound<'py, LabelFrame>,
@@ -23,6 +26,7 @@ fn encode_matrix<'py>(
     values: PyReadonlyArray2<'py, f64>,
     mask: PyReadonlyArray2<'py, bool>,
     limit: usize,
+    histograms: Option<(Bound<'py, HistogramColumn>, PyReadonlyArray2<'py, i32>)>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let labels = labels.get();
     let samples = MatrixIn::new(&values, &mask)?;
@@ -33,13 +37,20 @@ fn encode_matrix<'py>(
         )));
     }
     let steps = Steps { start_ms, step_ms };
+    let cells = match &histograms {
+        Some((column, index)) => Some(CellsIn::new(column.get(), index)?),
+        None => None,
+    };
+    if let Some(cells) = &cells {
+        cells.same_shape((samples.rows, samples.cols), "histograms")?;
+    }
     Ok(to_bytes(py, || {
-        json::matrix(labels, steps, &samples, limit)
+        json::matrix(labels, steps, &samples, cells.as_ref(), limit)
     }))
 }
 
 #[pyfunction]
-#[pyo3(signature = (labels, time_ms, values, mask, limit = 0))]
+#[pyo3(signature = (labels, time_ms, values, mask, limit = 0, histograms = None))]
 fn encode_vector<'py>(
     py: Python<'py>,
     labels: &Bound<'py, LabelFrame>,
@@ -47,6 +58,7 @@ fn encode_vector<'py>(
     values: PyReadonlyArray1<'py, f64>,
     mask: PyReadonlyArray1<'py, bool>,
     limit: usize,
+    histograms: Option<(Bound<'py, HistogramColumn>, PyReadonlyArray2<'py, i32>)>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let labels = labels.get();
     let (values, mask) = (values.as_array(), mask.as_array());
@@ -56,9 +68,23 @@ fn encode_vector<'py>(
             "{rows} label sets, {values} values, {mask} entries in the mask"
         )));
     }
+    let cells = match &histograms {
+        Some((column, index)) => Some(CellsIn::new(column.get(), index)?),
+        None => None,
+    };
+    if let Some(cells) = &cells {
+        cells.same_shape((labels.len(), 1), "histograms")?;
+    }
     Ok(to_bytes(py, || {
-        let (values, mask) = (values.iter().copied(), mask.iter().copied());
-        json::vector(labels, time_ms, values, mask, limit)
+        let floats = values.iter().zip(mask.iter());
+        let samples = floats
+            .enumerate()
+            .map(|(row, (&value, &present))| match &cells {
+                _ if present => Some(Sample::Float(value)),
+                Some(cells) => cells.at(cells.row(row)[0]).map(|h| Sample::Histogram(h)),
+                None => None,
+            });
+        json::vector(labels, time_ms, samples, limit)
     }))
 }
 
