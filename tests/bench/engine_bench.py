@@ -26,7 +26,6 @@ from mimir_rw.kit.clock import SystemClock
 from mimir_rw.kit.offload import InlineOffload
 from mimir_rw.model.labels import Matcher
 from mimir_rw.promql.engine import Engine, EngineOptions, QueryLimits
-from mimir_rw.promql.parser import EVERYTHING
 from mimir_rw.promql.result import Result
 from mimir_rw.storage.contract import SelectHints, SeriesSet
 from tests.bench import client
@@ -86,7 +85,7 @@ async def in_process(load: FamilyLoad, queries: dict[str, str], step_ms: int, pr
         for name, query in queries.items():
 
             async def run(query: str = query) -> Result:
-                limits = QueryLimits(syntax=EVERYTHING)
+                limits = QueryLimits()
                 return await engine.range(queryable, query, load.start_ms, load.end_ms, step_ms, limits=limits)
 
             result, cost = await _measured(run)

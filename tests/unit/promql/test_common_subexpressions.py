@@ -14,7 +14,7 @@ from mimir_rw.promql.engine import Engine, QueryLimits
 from mimir_rw.promql.exec.memory import MemoryAccount
 from mimir_rw.promql.exec.values import Vector
 from mimir_rw.promql.explain import OperatorTrace
-from mimir_rw.promql.parser import EVERYTHING, parse_expression
+from mimir_rw.promql.parser import parse_expression
 from mimir_rw.promql.plan.common_subexpressions import repeated_nodes
 from mimir_rw.promql.plan.parens import strip_parens
 from mimir_rw.promql.printer import format_expr
@@ -31,12 +31,12 @@ DATA = [
 
 def run(query: str) -> Result:
     engine = Engine(clock=SystemClock(), offload=InlineOffload())
-    limits = QueryLimits(syntax=EVERYTHING, explain=True)
+    limits = QueryLimits(explain=True)
     return asyncio.run(engine.range(MemoryQueryable(DATA), query, 0, 5 * MINUTE, MINUTE, limits=limits))
 
 
 def shared_texts(query: str) -> list[str]:
-    expr = strip_parens(parse_expression(query, EVERYTHING))
+    expr = strip_parens(parse_expression(query))
     classes = repeated_nodes(expr, ()).classes
     return [format_expr(node) for node in walk(expr) if id(node) in classes]
 
