@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from tests.differential.data import Written, labelled
 from tests.e2e.processes import Process
 
 FORM = "application/x-www-form-urlencoded"
@@ -91,6 +92,31 @@ MULTIPART = [
 BOUNDARIES = ("boundary=x", 'boundary="x"', "boundary=", "boundary=y", "")
 
 
+START_S = 1_700_000_000
+WRITTEN = [
+    Written(labelled("m", i=str(i), job="ab"[i % 2]), [((START_S + 15 * k) * 1000, float(k * i)) for k in range(40)])
+    for i in range(5)
+]
+"""What both sides are given."""
+_END_S = START_S + 600
+_RANGE = f"start={START_S}&end={_END_S}&step=30"
+_SHOWN = _words("m sort_desc(m) rate(m[1m]) sum(m)by(job) quantile(3,m)by(i) m[1m] m[1m:20s] 1 'text' m>1 -m")
+_MANY = [
+    *(f"query?time={_END_S}&query={query}" for query in _SHOWN),
+    *(f"query_range?{_RANGE}&query={query}" for query in _SHOWN),
+    *("series?match[]=m", "series?match[]={i=~'[24]'}&match[]=m", "labels?", "labels?match[]=m"),
+    *("label/i/values?", "label/job/values?match[]=m"),
+]
+_LOOKBACKS = _words("1 10s 14.999 15 15.001 1m 10m 0 -1 nan 1e-9")
+_LOOKING_BACK = [
+    *(f"query?time={_END_S + ahead}&query=count(m)" for ahead in (0, 10, 600)),
+    *(
+        f"query_range?start={START_S - 10}&end={_END_S + 900}&step=7&query={query}"
+        for query in ("m", "m[20s:3s]", "m-m")
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Odd:
     target: str
@@ -149,6 +175,8 @@ def groups() -> Iterator[tuple[str, list[Odd]]]:
             *(post("query_exemplars", "query=rate(up[5m])"), Odd("query_exemplars?query=1"), Odd("query_exemplars")),
         ],
     )
+    yield "limits of results", [Odd(f"{target}&limit={limit}") for target in _MANY for limit in (1, 2, 4, 5, 6)]
+    yield "lookback", [Odd(f"{target}&lookback_delta={text}") for text in _LOOKBACKS for target in _LOOKING_BACK]
     yield (
         "precedence",
         [

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.differential.peers import REFERENCE, reference_binary, start_ours, start_prometheus, version_of
-from tests.differential.requests import Odd, groups
+from tests.differential.peers import REFERENCE, give, reference_binary, start_ours, start_prometheus, version_of
+from tests.differential.requests import WRITTEN, Odd, groups
 from tests.e2e.processes import Process
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -27,6 +27,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, Pr
     except BaseException:
         ours.kill()
         raise
+    give(ours, "/api/v1/push", WRITTEN)
+    give(theirs, "/api/v1/write", WRITTEN)
     yield ours, theirs
     ours.kill()
     theirs.kill()
