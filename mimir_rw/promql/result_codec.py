@@ -2,7 +2,8 @@
 
 A message's header says what it is and how long the parts of its payload are: the label frame, the values (float64,
 little-endian, row by row) and the mask (one bit a cell; nothing where every cell is present), or the offsets, times
-and values of samples. A payload of some size is compressed with lz4. Text travels as bytes: what users send need not be
+and values of samples. Native histograms follow, if there are any: the histograms, and the number of that of each cell
+(int32, -1 for none), or their offsets and times; such values have kinds of their own. A payload of some size is compressed with lz4. Text travels as bytes: what users send need not be
 UTF-8. Pure, total: what does not decode is Internal, and sizes are checked before memory is taken.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any, Final
 
 import lz4.block
@@ -18,10 +19,10 @@ import msgspec
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from mimir_rw._native import LabelFrame, SampleColumns
+from mimir_rw._native import HistogramColumn, LabelFrame, SampleColumns
 from mimir_rw.model.errors import Internal, MimirError
 from mimir_rw.model.exemplars import SeriesExemplars
-from mimir_rw.promql.exec.values import Scalar, String, Vector
+from mimir_rw.promql.exec.values import HistogramCells, Scalar, String, Vector
 from mimir_rw.promql.explain import Explanation
 from mimir_rw.promql.result import QueryStats, RangeSamples, Result, ResultType
 from mimir_rw.promql.steps import Steps
@@ -167,16 +168,33 @@ def _encode_result(result: Result) -> tuple[dict[str, Any], Parts]:
             assert value.unnamed is None, "names are removed before a result is made"
             header |= {"value": "vector", "rows": len(value.labels)}
             mask = b"" if value.mask.all() else np.packbits(value.mask).tobytes()
-            return header, [value.labels.to_bytes(), _raw(value.values, "<f8"), mask]
+            parts: Parts = [value.labels.to_bytes(), _raw(value.values, "<f8"), mask]
+            if value.histograms is not None:
+                header["value"] = "vector with histograms"
+                parts += _encode_cells(value.histograms)
+            return header, parts
         case RangeSamples():
             columns = value.columns
             header |= {"value": "samples", "rows": len(value.labels), "samples": len(columns.ts)}
             offsets, times = _raw(columns.offsets, "<i8"), _raw(columns.ts, "<i8")
-            return header, [value.labels.to_bytes(), offsets, times, _raw(columns.values, "<f8")]
+            parts = [value.labels.to_bytes(), offsets, times, _raw(columns.values, "<f8")]
+            if columns.histogram_count:
+                header["value"] = "samples with histograms"
+                offsets, times = _raw(columns.histogram_offsets, "<i8"), _raw(columns.histogram_ts, "<i8")
+                parts += [offsets, times, columns.histogram_column.to_bytes()]
+            return header, parts
         case Scalar():
             return header | {"value": "scalar"}, [_raw(value.values, "<f8")]
         case String():
             return header | {"value": "string"}, [_bytes(value.value)]
+
+
+def _encode_cells(cells: HistogramCells) -> Parts:
+    """Only the histograms in use."""
+    used, numbers = np.unique(cells.index, return_inverse=True)
+    first = int(np.searchsorted(used, 0))
+    index = np.maximum(numbers.reshape(cells.index.shape) - first, -1)
+    return [cells.column.take(used[first:].astype(np.int64)).to_bytes(), _raw(index, "<i4")]
 
 
 def _decode_result(header: Header, parts: Sequence[memoryview]) -> Outcome:
@@ -213,6 +231,25 @@ def _samples(header: Header, parts: Sequence[memoryview], steps: Steps) -> Range
     )
 
 
+def _vector_with_histograms(header: Header, parts: Sequence[memoryview], steps: Steps) -> Vector:
+    vector = _vector(header, parts, steps)
+    column = HistogramColumn.from_bytes(parts[3])
+    index = _column(parts[4], "<i4", vector.mask.size).reshape(vector.mask.shape)
+    if index.size and not -1 <= index.min() <= index.max() < len(column):
+        raise ValueError("number of a histogram")
+    if (vector.mask & (index >= 0)).any():
+        raise ValueError("a float and a histogram in one cell")
+    return replace(vector, histograms=HistogramCells(column, index))
+
+
+def _samples_with_histograms(header: Header, parts: Sequence[memoryview], steps: Steps) -> RangeSamples:
+    floats = _samples(header, parts, steps)
+    column = HistogramColumn.from_bytes(parts[6])
+    offsets = _column(parts[4], "<i8", len(floats.labels) + 1)
+    times = _column(parts[5], "<i8", len(column))
+    return replace(floats, columns=floats.columns.with_histograms(offsets, times, column))
+
+
 def _scalar(header: Header, parts: Sequence[memoryview], steps: Steps) -> Scalar:
     return Scalar(_column(parts[0], "<f8", steps.count))
 
@@ -223,7 +260,9 @@ def _string(header: Header, parts: Sequence[memoryview], steps: Steps) -> String
 
 _VALUES: dict[object, Callable[[Header, Sequence[memoryview], Steps], Vector | RangeSamples | Scalar | String]] = {
     "vector": _vector,
+    "vector with histograms": _vector_with_histograms,
     "samples": _samples,
+    "samples with histograms": _samples_with_histograms,
     "scalar": _scalar,
     "string": _string,
 }

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir_rw._native import (
+    HistogramColumn,
     LabelFrame,
     SampleColumns,
     encode_matrix,
@@ -47,11 +48,21 @@ class QueryData:
     truncated: bool = False
 
 
+Histograms = tuple[HistogramColumn, NDArray[np.int32]]
+"""A column, and for each cell of a matrix the number of its histogram, -1 for none."""
+
+
 def vector_data(
-    labels: LabelFrame, time_ms: int, values: NDArray[np.float64], mask: NDArray[np.bool_], limit: int = 0
+    labels: LabelFrame,
+    time_ms: int,
+    values: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+    limit: int = 0,
+    histograms: Histograms | None = None,
 ) -> QueryData:
-    """values, mask: one per row, every row present. limit 0: no limit."""
-    return QueryData("vector", encode_vector(labels, time_ms, values, mask, limit), 0 < limit < len(labels))
+    """values, mask: one per row, every row present; histograms: a matrix of one step. limit 0: no limit."""
+    result = encode_vector(labels, time_ms, values, mask, limit, histograms)
+    return QueryData("vector", result, 0 < limit < len(labels))
 
 
 def matrix_data(
@@ -61,9 +72,10 @@ def matrix_data(
     values: NDArray[np.float64],
     mask: NDArray[np.bool_],
     limit: int = 0,
+    histograms: Histograms | None = None,
 ) -> QueryData:
-    """values, mask: (rows, steps), every row with a sample; rows already in order."""
-    result = encode_matrix(labels, start_ms, step_ms, values, mask, limit)
+    """values, mask, histograms: (rows, steps), every row with a sample; rows already in order."""
+    result = encode_matrix(labels, start_ms, step_ms, values, mask, limit, histograms)
     return QueryData("matrix", result, 0 < limit < len(labels))
 
 

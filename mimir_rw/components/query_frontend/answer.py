@@ -49,9 +49,11 @@ def _data(result: Result, limit: int) -> QueryData:
         return string_data(steps.start, value.value)
     if isinstance(value, RangeSamples):
         return range_samples_data(value.labels, value.columns, limit)
+    cells = value.histograms
+    histograms = None if cells is None else (cells.column, cells.index)
     if result.type is ResultType.VECTOR:
-        return vector_data(value.labels, steps.start, value.values[:, 0], value.mask[:, 0], limit)
-    return matrix_data(value.labels, steps.start, steps.step, value.values, value.mask, limit)
+        return vector_data(value.labels, steps.start, value.values[:, 0], value.mask[:, 0], limit, histograms)
+    return matrix_data(value.labels, steps.start, steps.step, value.values, value.mask, limit, histograms)
 
 
 def _stats(result: Result, elapsed_s: float) -> Stats:

@@ -12,6 +12,7 @@ from mimir_rw._native import LabelFrame
 from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import AggregateExpr, AggregateOp
 from mimir_rw.promql.exec.aggregate_batches import aggregate_batches
+from mimir_rw.promql.exec.aggregate_histograms import count_texts, note_ignored, sum_or_avg
 from mimir_rw.promql.exec.evaluation import Evaluation, is_label_name
 from mimir_rw.promql.exec.histogram_classic import check_quantiles
 from mimir_rw.promql.exec.memory import CELL_BYTES
@@ -19,6 +20,11 @@ from mimir_rw.promql.exec.number_text import general, plain_decimal
 from mimir_rw.promql.exec.values import BoolMatrix, Rows, Vector, empty_vector, merge_equal_rows
 from mimir_rw.promql.quoting import quote
 
+_OF_HISTOGRAMS = frozenset({AggregateOp.SUM, AggregateOp.AVG})
+_OF_ELEMENTS = frozenset({AggregateOp.COUNT, AggregateOp.GROUP})
+_IGNORING_HISTOGRAMS = frozenset(
+    {AggregateOp.MIN, AggregateOp.MAX, AggregateOp.STDDEV, AggregateOp.STDVAR, AggregateOp.QUANTILE}
+)
 _HASHES = float(1 << 64)
 _INT64_BOUND = float(1 << 63)
 _ROWS_BYTES_UNCHECKED = 16 << 20
@@ -44,11 +50,18 @@ def aggregation(ev: Evaluation, node: AggregateExpr) -> Vector:
     if len(vector.labels) == 0:
         return empty_vector(ev.steps)
     groups, labels = group_rows(node, vector)
+    flags, histograms = _group_flags(vector, groups, len(labels)), None
     if quantile is not None:
         values, mask = _native.aggregate_quantile(quantile, groups, len(labels), vector.values, vector.mask)
+    elif vector.histograms is not None and node.op in _OF_HISTOGRAMS:
+        values, mask, histograms = sum_or_avg(ev, node, vector, groups, labels)
     else:
-        values, mask = _native.aggregate(str(node.op), groups, len(labels), vector.values, vector.mask)
-    return Vector(labels, values, mask, _group_flags(vector, groups, len(labels)))
+        present = vector.present() if node.op in _OF_ELEMENTS else vector.mask
+        values, mask = _native.aggregate(str(node.op), groups, len(labels), vector.values, present)
+    if vector.histograms is not None and node.op in _IGNORING_HISTOGRAMS:
+        note_ignored(ev, node.op, node.expr)
+    result = Vector(labels, values, mask, flags, histograms)
+    return result if vector.histograms is None else result.compact()
 
 
 def group_rows(node: AggregateExpr, vector: Vector) -> tuple[Rows, LabelFrame]:
@@ -72,11 +85,15 @@ def _select_k(ev: Evaluation, node: AggregateExpr) -> Vector:
     k = _whole_numbers(numbers)
     if len(vector.labels) == 0 or not (k >= 1).any():
         return vector.take(np.arange(0))
+    if vector.histograms is not None and node.op is not AggregateOp.LIMITK:
+        if (vector.histograms.present() & (k >= 1)).any():
+            note_ignored(ev, node.op, node)
+        vector = vector.floats()
     groups, labels = group_rows(node, vector)
-    kept, order = _native.select_k(str(node.op), k, groups, len(labels), vector.values, vector.mask)
+    kept, order = _native.select_k(str(node.op), k, groups, len(labels), vector.values, vector.present())
     if ev.bounds.is_instant and ev.steps.count == 1:
-        return replace(vector, mask=kept).take(order)
-    return replace(vector, mask=kept).compact()
+        return vector.where(kept).take(order)
+    return vector.where(kept).compact()
 
 
 def _whole_numbers(values: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -105,7 +122,7 @@ def _limit_ratio(ev: Evaluation, node: AggregateExpr) -> Vector:
             ev.annotations.warn(text, node.param.span)
     share = (vector.labels.hashes() / _HASHES)[:, np.newaxis]
     kept = np.where(capped >= 0, share < capped, share >= 1.0 + capped)
-    return replace(vector, mask=vector.mask & kept).compact()
+    return vector.where(kept).compact()
 
 
 def _count_values(ev: Evaluation, node: AggregateExpr) -> Vector:
@@ -121,11 +138,15 @@ def _count_values(ev: Evaluation, node: AggregateExpr) -> Vector:
     groups, labels = group_rows(node, vector)
     flags = _group_flags(vector, groups, len(labels))
     if node.without and name in node.grouping:
-        values, mask = _native.aggregate("count", groups, len(labels), vector.values, vector.mask)
+        values, mask = _native.aggregate("count", groups, len(labels), vector.values, vector.present())
         return Vector(labels, values, mask, flags)
     _account_distinct_values(ev, vector)
     pair_groups, pair_values, (values, mask) = _native.count_values(groups, len(labels), vector.values, vector.mask)
     texts = [plain_decimal(value) for value in pair_values.tolist()]
+    if vector.histograms is not None:
+        more_groups, more_texts, more_values, more_mask = count_texts(vector, groups, len(labels))
+        pair_groups, texts = np.concatenate([pair_groups, more_groups]), texts + more_texts
+        values, mask = np.concatenate([values, more_values]), np.concatenate([mask, more_mask])
     codes = np.arange(len(texts), dtype=np.int32)
     unnamed = None if flags is None else flags[pair_groups]
     return merge_equal_rows(Vector(labels.take(pair_groups).with_column(name, texts, codes), values, mask, unnamed))

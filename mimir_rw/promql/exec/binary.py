@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mimir_rw._native import LabelFrame
-from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import BinaryExpr, BinaryOp, Cardinality, UnaryExpr, VectorMatching
 from mimir_rw.promql.exec.evaluation import Evaluation
+from mimir_rw.promql.exec.histogram_binary import TRIM, Events, Operand, Outcome, negative, operate
 from mimir_rw.promql.exec.matching import (
     Sides,
     join,
@@ -22,10 +21,9 @@ from mimir_rw.promql.exec.matching import (
     require_unique_one_side,
 )
 from mimir_rw.promql.exec.memory import CELL_BYTES
-from mimir_rw.promql.exec.operators import ARITHMETIC, COMPARISON, apply_scalars
+from mimir_rw.promql.exec.operators import COMPARISON, apply_scalars
 from mimir_rw.promql.exec.values import (
     BoolMatrix,
-    FloatMatrix,
     Rows,
     Scalar,
     Value,
@@ -37,12 +35,8 @@ from mimir_rw.promql.exec.values import (
     merge_equal_rows,
 )
 
-_TRIM = (BinaryOp.TRIM_LOWER, BinaryOp.TRIM_UPPER)
-
 
 def binary(ev: Evaluation, node: BinaryExpr) -> Value:
-    if node.op in _TRIM:
-        raise QueryFailed(f'native histogram operator "{node.op}" is not supported yet')
     left, right = ev.evaluate(node.lhs), ev.evaluate(node.rhs)
     if isinstance(left, Vector) and isinstance(right, Vector):
         assert node.matching is not None
@@ -53,10 +47,10 @@ def binary(ev: Evaluation, node: BinaryExpr) -> Value:
         return Scalar(apply_scalars(node.op, left.values, right.values))
     if isinstance(left, Vector):
         assert isinstance(right, Scalar)
-        return _vector_and_scalar(ev, node, left, left.values, right.values)
+        return _vector_and_scalar(ev, node, left, operand(left), Operand.number(right.values))
     assert isinstance(left, Scalar)
     assert isinstance(right, Vector)
-    return _vector_and_scalar(ev, node, right, left.values, right.values)
+    return _vector_and_scalar(ev, node, right, Operand.number(left.values), operand(right))
 
 
 def unary(ev: Evaluation, node: UnaryExpr) -> Value:
@@ -66,30 +60,38 @@ def unary(ev: Evaluation, node: UnaryExpr) -> Value:
     if isinstance(value, Scalar):
         return Scalar(-value.values)
     assert isinstance(value, Vector)
-    return drop_names(replace(value, values=-value.values), delayed=ev.delayed_name_removal)
+    negated = replace(value, values=-value.values, histograms=negative(value))
+    return drop_names(negated, delayed=ev.delayed_name_removal)
 
 
-def _vector_and_scalar(
-    ev: Evaluation, node: BinaryExpr, vector: Vector, left: NDArray[np.float64], right: NDArray[np.float64]
-) -> Vector:
-    """left and right as written, one of them the vector's matrix. A filter keeps the vector's values."""
-    if node.op not in COMPARISON:
-        values = ARITHMETIC[node.op](left, right)
-        return drop_names(replace(vector, values=values), delayed=ev.delayed_name_removal)
-    holds = COMPARISON[node.op](left, right)
-    if node.return_bool:
-        return drop_names(replace(vector, values=holds.astype(np.float64)), delayed=ev.delayed_name_removal)
-    return replace(vector, mask=vector.mask & holds).compact()
+def operand(vector: Vector) -> Operand:
+    return Operand(vector.values, vector.mask, vector.histograms)
+
+
+def _vector_and_scalar(ev: Evaluation, node: BinaryExpr, vector: Vector, left: Operand, right: Operand) -> Vector:
+    """left and right as written, one of them the vector. A filter keeps the vector's values."""
+    result = operate(node, left, right, vector.present())
+    events = Events()
+    events.add(result, np.arange(len(vector.labels)))
+    events.tell(ev, node)
+    if node.op in COMPARISON and not node.return_bool:
+        return replace(vector, mask=result.mask, histograms=None).compact()
+    changed = replace(vector, values=result.values, mask=result.mask, histograms=result.histograms)
+    if vector.histograms is not None or node.op in TRIM:
+        changed = changed.compact()
+    if node.op in TRIM:
+        return changed
+    return drop_names(changed, delayed=ev.delayed_name_removal)
 
 
 def _set_operator(op: BinaryOp, matching: VectorMatching, left: Vector, right: Vector) -> Vector:
     sides = match_rows(left, right, matching)
     if op is BinaryOp.OR:
-        matched = presence(sides.many_ids, sides.count, left.mask)[sides.one_ids]
-        rest = replace(right, mask=right.mask & ~matched).compact()
+        matched = presence(sides.many_ids, sides.count, left.present())[sides.one_ids]
+        rest = right.where(~matched).compact()
         return merge_equal_rows(concat_vectors([left, rest]))
-    matched = presence(sides.one_ids, sides.count, right.mask)[sides.many_ids]
-    return replace(left, mask=left.mask & (matched if op is BinaryOp.AND else ~matched)).compact()
+    matched = presence(sides.one_ids, sides.count, right.present())[sides.many_ids]
+    return left.where(matched if op is BinaryOp.AND else ~matched).compact()
 
 
 def _vectors(ev: Evaluation, node: BinaryExpr, matching: VectorMatching, left: Vector, right: Vector) -> Vector:
@@ -101,18 +103,32 @@ def _vectors(ev: Evaluation, node: BinaryExpr, matching: VectorMatching, left: V
     sides = merge_one_side(sides, matching.include)
     pairs = join(sides)
     ev.memory.take(len(pairs.many) * ev.steps.count * 2 * CELL_BYTES)
-    both = sides.one.mask[pairs.one] & pairs.from_many(sides.many.mask)
+    both = sides.one.present()[pairs.one] & pairs.from_many(sides.many.present())
+    many = operand(sides.many) if pairs.many_is_whole else _rows(sides.many, pairs.many)
+    outcome, events = _operate(node, sides, many, _rows(sides.one, pairs.one), both), Events()
+    events.add(outcome, pairs.many)
+    failed = outcome.failed()
+    if failed is not None:
+        both &= ~failed
     if matching.card is Cardinality.ONE_TO_ONE:
         require_one_to_one(sides, pairs, both)
-    values, mask = _operate(node, sides, pairs.from_many(sides.many.values), sides.one.values[pairs.one], both)
     labels = _result_labels(node, matching, pairs.from_many_labels(sides.many.labels), sides.one.labels, pairs.one)
     unnamed = None if sides.many.unnamed is None else pairs.from_many(sides.many.unnamed)
-    result = Vector(labels, values, mask, unnamed)
+    result = Vector(labels, outcome.values, outcome.mask, unnamed, outcome.histograms)
     if matching.card is not Cardinality.ONE_TO_ONE:
         require_distinct_results(result, pairs, both)
     if fills:
-        result = concat_vectors([result, *_filled(node, matching, sides)])
+        matched = presence(pairs.signature, sides.count, both)
+        result = concat_vectors([result, *_filled(node, matching, sides, matched, events)])
+    events.tell(ev, node)
     return _finish(ev, node, result)
+
+
+def _rows(vector: Vector, rows: Rows) -> Operand:
+    histograms = vector.histograms
+    if histograms is not None:
+        histograms = replace(histograms, index=histograms.index[rows])
+    return Operand(vector.values[rows], vector.mask[rows], histograms)
 
 
 def _finish(ev: Evaluation, node: BinaryExpr, result: Vector) -> Vector:
@@ -121,17 +137,9 @@ def _finish(ev: Evaluation, node: BinaryExpr, result: Vector) -> Vector:
     return merge_equal_rows(result.compact())
 
 
-def _operate(
-    node: BinaryExpr, sides: Sides, many: FloatMatrix, one: FloatMatrix, mask: BoolMatrix
-) -> tuple[FloatMatrix, BoolMatrix]:
-    """Values and presence, operands in written order. A filter gives the value written on the left."""
+def _operate(node: BinaryExpr, sides: Sides, many: Operand, one: Operand, where: BoolMatrix) -> Outcome:
     left, right = (one, many) if sides.swapped else (many, one)
-    if node.op not in COMPARISON:
-        return ARITHMETIC[node.op](left, right), mask
-    holds = COMPARISON[node.op](left, right)
-    if node.return_bool:
-        return holds.astype(np.float64), mask
-    return np.broadcast_to(left, mask.shape), mask & holds
+    return operate(node, left, right, where)
 
 
 def _result_labels(
@@ -139,7 +147,7 @@ def _result_labels(
 ) -> LabelFrame:
     """many: labels of each result row; one: those that `one_rows` takes the included labels from (-1: from none)."""
     labels = many
-    if node.op not in COMPARISON:
+    if node.op not in COMPARISON and node.op not in TRIM:
         labels = drop_metadata(labels)[0]
     if matching.card is Cardinality.ONE_TO_ONE:
         labels = labels.keep(matching.labels) if matching.on else labels.drop(matching.labels)
@@ -150,22 +158,31 @@ def _result_labels(
     return labels
 
 
-def _filled(node: BinaryExpr, matching: VectorMatching, sides: Sides) -> list[Vector]:
-    """Results for elements without a partner, where `fill` gives one: a value with only the matching labels."""
+def _filled(
+    node: BinaryExpr, matching: VectorMatching, sides: Sides, matched: BoolMatrix, events: Events
+) -> list[Vector]:
+    """Results for elements without a partner, where `fill` gives one: a value with only the matching labels.
+
+    matched: (signatures, steps), where two elements have met and gave something or could have.
+    """
     # As in Prometheus, fill_left is for the many side, also where group_right makes that the one on the right.
     fill_many, fill_one = matching.fill_left, matching.fill_right
     parts = []
     if fill_one is not None:
-        matched = presence(sides.one_ids, sides.count, sides.one.mask)[sides.many_ids]
+        met = presence(sides.one_ids, sides.count, sides.one.present())[sides.many_ids]
         none = np.full(len(sides.many.labels), -1, dtype=np.int64)
         labels = _result_labels(node, matching, sides.many.labels, sides.one.labels, none)
-        values, mask = _operate(node, sides, sides.many.values, np.full((1, 1), fill_one), sides.many.mask & ~matched)
-        parts.append(Vector(labels, values, mask, sides.many.unnamed))
+        filler = Operand.number(np.full((1, 1), fill_one))
+        outcome = _operate(node, sides, operand(sides.many), filler, sides.many.present() & ~met)
+        events.add(outcome, np.arange(len(sides.many.labels)))
+        parts.append(Vector(labels, outcome.values, outcome.mask, sides.many.unnamed, outcome.histograms))
     if fill_many is not None:
-        matched = presence(sides.many_ids, sides.count, sides.many.mask)[sides.one_ids]
         one = sides.one.labels
         kept = one.keep(matching.labels) if matching.on else one.drop([*matching.labels, "__name__"])
         labels = _result_labels(node, matching, kept, one, np.arange(len(one), dtype=np.int64))
-        values, mask = _operate(node, sides, np.full((1, 1), fill_many), sides.one.values, sides.one.mask & ~matched)
-        parts.append(Vector(labels, values, mask))
+        filler = Operand.number(np.full((1, 1), fill_many))
+        where = sides.one.present() & ~matched[sides.one_ids]
+        outcome = _operate(node, sides, filler, operand(sides.one), where)
+        events.add(outcome, len(sides.many.labels) + np.arange(len(one)))
+        parts.append(Vector(labels, outcome.values, outcome.mask, None, outcome.histograms))
     return parts

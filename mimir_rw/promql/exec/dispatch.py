@@ -22,6 +22,7 @@ from mimir_rw.promql.exec import (
     functions_range,
     functions_time,
     histogram_classic,
+    histogram_native,
     info,
     literals,
     sort,
@@ -63,6 +64,7 @@ FUNCTIONS: dict[str, Callable[[Evaluation, Any], Value]] = {
     "time": functions_time.eval_time,
     "timestamp": functions_time.timestamp,
     "vector": absent.vector,
+    **dict.fromkeys(histogram_native.MOMENTS, histogram_native.moment),
     **dict.fromkeys(functions_math.ELEMENTWISE, functions_math.elementwise),
     **dict.fromkeys(functions_time.DATE_FUNCTIONS, functions_time.date_function),
     **dict.fromkeys(functions_range.WINDOW_FUNCTIONS, functions_range.window_function),
@@ -73,8 +75,7 @@ FUNCTIONS: dict[str, Callable[[Evaluation, Any], Value]] = {
 def call(ev: Evaluation, node: Call) -> Value:
     function = FUNCTIONS.get(node.func.name)
     if function is None:
-        kind = "native histogram function" if node.func.name.startswith("histogram_") else "function"
-        raise QueryFailed(f"{kind} {node.func.name} is not supported yet")
+        raise QueryFailed(f"function {node.func.name} is not supported yet")
     return function(ev, node)
 
 

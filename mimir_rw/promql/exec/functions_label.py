@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,4 +71,4 @@ def _with_label(
     unnamed = vector.unnamed
     if unnamed is not None and name == METADATA_LABELS[0]:
         unnamed = unnamed & ~changed
-    return merge_equal_rows(Vector(labels, vector.values, vector.mask, unnamed))
+    return merge_equal_rows(replace(vector, labels=labels, unnamed=unnamed))

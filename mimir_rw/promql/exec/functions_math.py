@@ -1,4 +1,4 @@
-"""Elementwise functions of floats: each step of each row by itself. All drop the name."""
+"""Elementwise functions of floats: each step of each row by itself. All drop the name, and histograms silently."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ def _minimum(a: FloatMatrix, b: FloatMatrix) -> FloatMatrix:
 
 
 def elementwise(ev: Evaluation, node: Call) -> Vector:
-    vector = ev.vector(node.args[0])
+    vector = ev.vector(node.args[0]).floats()
     return _with_values(ev, vector, ELEMENTWISE[node.func.name](vector.values))
 
 
 def clamp(ev: Evaluation, node: Call) -> Vector:
     """clamp(v, min, max): no element at steps where max < min."""
-    vector = ev.vector(node.args[0])
+    vector = ev.vector(node.args[0]).floats()
     low, high = ev.scalar(node.args[1]), ev.scalar(node.args[2])
     clamped = _maximum(low, _minimum(high, vector.values))
     empty = high < low
@@ -90,7 +90,7 @@ def clamp(ev: Evaluation, node: Call) -> Vector:
 
 
 def clamp_one_side(ev: Evaluation, node: Call) -> Vector:
-    vector = ev.vector(node.args[0])
+    vector = ev.vector(node.args[0]).floats()
     bound = ev.scalar(node.args[1])
     bounded = _minimum if node.func.name == "clamp_max" else _maximum
     return _with_values(ev, vector, bounded(bound, vector.values))
@@ -98,7 +98,7 @@ def clamp_one_side(ev: Evaluation, node: Call) -> Vector:
 
 def round_to(ev: Evaluation, node: Call) -> Vector:
     """Ties go up; the inverse is used because 1/0.1 is exact enough where 0.1 is not."""
-    vector = ev.vector(node.args[0])
+    vector = ev.vector(node.args[0]).floats()
     nearest = ev.scalar(node.args[1]) if len(node.args) > 1 else np.ones(ev.steps.count)
     inverse = 1.0 / nearest
     return _with_values(ev, vector, np.floor(vector.values * inverse + 0.5) / inverse)

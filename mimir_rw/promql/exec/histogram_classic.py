@@ -1,4 +1,5 @@
-"""histogram_quantile, histogram_quantiles, histogram_fraction on classic buckets: float series with an `le` label."""
+"""histogram_quantile, histogram_quantiles, histogram_fraction: on classic buckets, float series with an `le` label, and
+on native histograms."""
 
 from __future__ import annotations
 
@@ -11,7 +12,10 @@ from mimir_rw import _native
 from mimir_rw._native import LabelFrame
 from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import Call, Expr
+from mimir_rw.promql.exec import histogram_native
 from mimir_rw.promql.exec.evaluation import Evaluation, is_label_name
+from mimir_rw.promql.exec.histogram_native import metric_suffix
+from mimir_rw.promql.exec.matching import presence
 from mimir_rw.promql.exec.number_text import general, openmetrics, parse_float
 from mimir_rw.promql.exec.values import (
     BoolMatrix,
@@ -79,15 +83,52 @@ class Buckets:
         )
 
 
-def metric_suffix(ev: Evaluation, labels: LabelFrame, row: int) -> str:
-    """` for metric name "m"`; nothing where the row has no name, or where names go at once and most have lost it."""
-    name = labels.row(row).get("__name__") if ev.delayed_name_removal else None
-    return f' for metric name "{name}"' if name else ""
+@dataclass(frozen=True, slots=True)
+class Histograms:
+    """What an argument has of both kinds; native: the rows that have native ones, None for no row.
+
+    At no step a histogram is there in both forms: such are left out, with a warning.
+    """
+
+    classic: Buckets
+    native: Vector | None
+
+    def quantile(
+        self, ev: Evaluation, quantile: NDArray[np.float64], classic_node: Expr, native_node: Expr
+    ) -> list[Vector]:
+        """Both kinds. The nodes are those that annotations name."""
+        classic = self.classic.quantile(ev, quantile, classic_node)
+        if self.native is None:
+            return [classic]
+        return [histogram_native.quantile(ev, self.native, quantile, native_node), classic]
 
 
-def collect_buckets(ev: Evaluation, node: Expr) -> Buckets:
-    """Warns of rows without a readable `le`."""
+def collect_histograms(ev: Evaluation, node: Expr) -> Histograms:
     vector = ev.vector(node)
+    if vector.histograms is None:
+        return Histograms(_collect_buckets(ev, node, vector), None)
+    classic = _collect_buckets(ev, node, vector.floats())
+    native = vector.take(np.flatnonzero(vector.histograms.present().any(axis=1)))
+    return _without_mixed(ev, node, classic, native)
+
+
+def _without_mixed(ev: Evaluation, node: Expr, classic: Buckets, native: Vector) -> Histograms:
+    assert native.histograms is not None, "the caller has histograms"
+    classic_ids, native_ids, count = classic.labels.match_ids(native.labels, [], True)
+    cells = native.histograms
+    has_classic = presence(classic_ids[classic.groups], count, classic.mask)
+    both = has_classic & presence(native_ids, count, cells.present())
+    if both.any():
+        for row in np.flatnonzero((cells.present() & both[native_ids]).any(axis=1)).tolist():
+            text = "vector contains a mix of classic and native histograms" + metric_suffix(ev, native.labels, row)
+            ev.annotations.warn(text, node.span)
+        native = native.where(~both[native_ids])
+        classic = replace(classic, mask=classic.mask & ~both[classic_ids[classic.groups]])
+    return Histograms(classic, native)
+
+
+def _collect_buckets(ev: Evaluation, node: Expr, vector: Vector) -> Buckets:
+    """Warns of rows without a readable `le`."""
     parsed = [parse_float(text) for text in vector.labels.dictionary("le")]
     codes = vector.labels.codes("le")
     readable = np.array([*(bound is not None for bound in parsed), False])[codes]
@@ -107,14 +148,14 @@ def collect_buckets(ev: Evaluation, node: Expr) -> Buckets:
 
 def histogram_quantile(ev: Evaluation, node: Call) -> Vector:
     quantile = ev.scalar(node.args[0])
-    buckets = collect_buckets(ev, node.args[1])
+    histograms = collect_histograms(ev, node.args[1])
     check_quantiles(ev, quantile, node.args[0])
-    return drop_names(buckets.quantile(ev, quantile, node.args[1]), delayed=ev.delayed_name_removal)
+    return _joined(ev, histograms.quantile(ev, quantile, node.args[1], node.args[0]))
 
 
 def histogram_quantiles(ev: Evaluation, node: Call) -> Vector:
     """histogram_quantiles(v, "label", q...): a result per quantile, told apart by the label."""
-    buckets = collect_buckets(ev, node.args[0])
+    histograms = collect_histograms(ev, node.args[0])
     name = ev.any_string(node.args[1])
     if not is_label_name(name):
         raise QueryFailed(f"invalid label name {quote(name)}")
@@ -122,14 +163,25 @@ def histogram_quantiles(ev: Evaluation, node: Call) -> Vector:
     for arg in node.args[2:]:
         quantile = ev.scalar(arg)
         check_quantiles(ev, quantile, arg)
-        parts += _labelled(buckets.quantile(ev, quantile, node.args[0]), name, quantile)
+        for part in histograms.quantile(ev, quantile, node.args[0], node.args[0]):
+            parts += _labelled(part, name, quantile)
     return drop_names(merge_equal_rows(concat_vectors(parts)), delayed=ev.delayed_name_removal)
 
 
 def histogram_fraction(ev: Evaluation, node: Call) -> Vector:
     lower, upper = ev.scalar(node.args[0]), ev.scalar(node.args[1])
-    buckets = collect_buckets(ev, node.args[2])
-    return drop_names(buckets.fraction(lower, upper), delayed=ev.delayed_name_removal)
+    histograms = collect_histograms(ev, node.args[2])
+    parts = [histograms.classic.fraction(lower, upper)]
+    if histograms.native is not None:
+        parts.insert(0, histogram_native.fraction(ev, histograms.native, lower, upper, node.args[0]))
+    return _joined(ev, parts)
+
+
+def _joined(ev: Evaluation, parts: list[Vector]) -> Vector:
+    vector = concat_vectors(parts)
+    if len(parts) > 1:
+        vector = merge_equal_rows(vector)
+    return drop_names(vector, delayed=ev.delayed_name_removal)
 
 
 def _labelled(vector: Vector, name: str, quantile: NDArray[np.float64]) -> list[Vector]:

@@ -6,6 +6,8 @@ combination of info series that it meets.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,19 +48,19 @@ def _enrich(ev: Evaluation, base: Vector, infos: Vector, times: Vector, wanted: 
     if len(base.labels) == 0:
         return base
     chosen = _chosen(base, infos, times)
-    rows, steps = np.nonzero(base.mask)
+    rows, steps = np.nonzero(base.present())
     met = np.concatenate([rows[:, np.newaxis], chosen[:, rows, steps].T], axis=1)
     combinations, cell = np.unique(met, axis=0, return_inverse=True)
     source, found = combinations[:, 0], combinations[:, 1:]
     ev.memory.take(len(combinations) * ev.steps.count * CELL_BYTES)
-    mask = np.zeros((len(combinations), base.mask.shape[1]), dtype=np.bool_)
-    mask[cell.reshape(-1), steps] = True
-    labels = base.labels.take(source)
+    here = np.zeros((len(combinations), base.mask.shape[1]), dtype=np.bool_)
+    here[cell.reshape(-1), steps] = True
+    vector = base.take(source).where(here)
+    labels = vector.labels
     for name in infos.labels.names:
         if name not in (METRIC_NAME, *_IDENTIFYING) and (not wanted or any(m.name == name for m in wanted)):
             labels = _add_label(labels, name, infos.labels, found)
-    unnamed = None if base.unnamed is None else base.unnamed[source]
-    vector = Vector(labels, base.values[source], mask, unnamed)
+    vector = replace(vector, labels=labels)
     if any(not CompiledMatcher(*m.as_tuple()).matches("") for m in wanted):
         vector = vector.take(np.flatnonzero((found != _NONE).any(axis=1)))
     return vector.compact()

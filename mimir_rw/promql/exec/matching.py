@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mimir_rw._native import LabelFrame
 from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import Cardinality, VectorMatching
-from mimir_rw.promql.exec.values import BoolMatrix, Rows, Vector
+from mimir_rw.promql.exec.values import BoolMatrix, Rows, Vector, merge_rows
 
 Element = TypeVar("Element", bound=np.generic)
 
@@ -85,13 +85,8 @@ def merge_one_side(sides: Sides, include: tuple[str, ...]) -> Sides:
     _, first, group = np.unique(sides.one_ids * kind_count + kinds, return_index=True, return_inverse=True)
     if len(first) == len(group):
         return sides
-    rows, steps = np.nonzero(sides.one.mask)
-    values = np.zeros((len(first), sides.one.mask.shape[1]))
-    mask = np.zeros(values.shape, dtype=np.bool_)
-    values[group[rows], steps] = sides.one.values[rows, steps]
-    mask[group[rows], steps] = True
-    one = Vector(sides.one.labels.take(first), values, mask)
-    return replace(sides, one=one, one_ids=sides.one_ids[first])
+    one = merge_rows(sides.one, group, first)
+    return replace(sides, one=replace(one, unnamed=None), one_ids=sides.one_ids[first])
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +124,13 @@ def require_unique_one_side(sides: Sides, matching: VectorMatching) -> None:
     but not at steps where a side is empty, unless missing elements are filled in."""
     if is_unique(sides.one_ids, sides.count):
         return
-    twice = collisions(sides.one_ids, sides.count, sides.one.mask)
+    twice = collisions(sides.one_ids, sides.count, sides.one.present())
     if matching.fill_left is None and matching.fill_right is None:
-        twice &= sides.many.mask.any(axis=0)
+        twice &= sides.many.steps_present()
     if not twice.any():
         return
     step = int(np.flatnonzero(twice.any(axis=0))[0])
-    labels = sides.one.labels.take(_first_repeat(sides.one_ids, np.flatnonzero(sides.one.mask[:, step])))
+    labels = sides.one.labels.take(_first_repeat(sides.one_ids, np.flatnonzero(sides.one.present()[:, step])))
     group = labels.keep(matching.labels) if matching.on else labels.drop([*matching.labels, "__name__"])
     raise QueryFailed(
         f"found duplicate series for the match group {group.format_labels(0)} on the "

@@ -17,8 +17,8 @@ _RUNS = re.compile(r"\d+|\D+")
 
 
 def sort_by_value(ev: Evaluation, node: Call) -> Vector:
-    """NaN last in both directions; equal values keep their order."""
-    vector = ev.vector(node.args[0])
+    """NaN last in both directions; equal values keep their order. Histograms are dropped silently."""
+    vector = ev.vector(node.args[0]).floats()
     if _is_ineffective(ev, node):
         return vector
     return vector.take(value_order(vector.values[:, 0], descending=node.func.name == "sort_desc"))

@@ -171,23 +171,27 @@ def merge_equal_rows(vector: Vector) -> Vector:
     ids, distinct = vector.labels.row_ids()
     if distinct == len(vector.labels):
         return vector
-    ids, first = rank_by_appearance(ids, distinct)
-    shape = (distinct, vector.mask.shape[1])
+    merged = merge_rows(vector, *rank_by_appearance(ids, distinct))
+    if np.count_nonzero(merged.present()) != np.count_nonzero(vector.present()):
+        raise QueryFailed(SAME_LABELSET)
+    return merged
+
+
+def merge_rows(vector: Vector, groups: Rows, first: Rows) -> Vector:
+    """A row for each group, with the labels of its `first` row. Groups have one element at most at a step."""
+    shape = (len(first), vector.mask.shape[1])
     values, mask = np.zeros(shape), np.zeros(shape, dtype=np.bool_)
     rows, steps = np.nonzero(vector.mask)
-    values[ids[rows], steps] = vector.values[rows, steps]
-    mask[ids[rows], steps] = True
-    taken, histograms = len(rows), vector.histograms
+    values[groups[rows], steps] = vector.values[rows, steps]
+    mask[groups[rows], steps] = True
+    histograms = vector.histograms
     if histograms is not None:
         rows, steps = np.nonzero(histograms.index >= 0)
         index = np.full(shape, -1, dtype=np.int32)
-        index[ids[rows], steps] = histograms.index[rows, steps]
-        histograms, taken = HistogramCells(histograms.column, index), taken + len(rows)
+        index[groups[rows], steps] = histograms.index[rows, steps]
+        histograms = HistogramCells(histograms.column, index)
     unnamed = None if vector.unnamed is None else vector.unnamed[first]
-    merged = Vector(vector.labels.take(first), values, mask, unnamed, histograms)
-    if np.count_nonzero(merged.present()) != taken:
-        raise QueryFailed(SAME_LABELSET)
-    return merged
+    return Vector(vector.labels.take(first), values, mask, unnamed, histograms)
 
 
 def rank_by_appearance(ids: Rows, distinct: int) -> tuple[Rows, Rows]:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimir_rw._native import LabelFrame, SampleColumns
+from mimir_rw._native import HistogramColumn, LabelFrame, SampleColumns
 from mimir_rw.model.errors import BadRequest, Internal, LimitExceeded, MimirError, Unavailable
 from mimir_rw.model.exemplars import Exemplar, SeriesExemplars
-from mimir_rw.promql.exec.values import Scalar, String, Vector
+from mimir_rw.promql.exec.values import HistogramCells, Scalar, String, Vector
 from mimir_rw.promql.result import QueryStats, RangeSamples, Result, ResultType
 from mimir_rw.promql.result_codec import COMPRESSED_BYTES_MIN, Evaluated, decode_outcome, encode_outcome
 from mimir_rw.promql.steps import Steps
@@ -151,4 +151,61 @@ def test_sizes_are_checked_before_memory_is_taken():
         got = decode_outcome(Message({**message.header, "lz4": size}, message.payload))
         assert isinstance(got, Internal)
     got = decode_outcome(Message({**MESSAGES[0].header, "steps": [0, 1, 1 << 60]}, MESSAGES[0].payload))
+    assert isinstance(got, Internal)
+
+
+def histograms(count):
+    side = ([(1, 2)], [1.0, 2.0])
+    return HistogramColumn.from_parts([(0, 0, 0.0, 0.0, 3.0, float(i), side, ([], []), []) for i in range(count)])
+
+
+def mixed(index, *, floats=False):
+    cells = np.array(index, dtype=np.int32)
+    mask = (cells < 0) if floats else np.zeros(cells.shape, dtype=np.bool_)
+    return Vector(frame(len(cells)), np.ones(cells.shape), mask, None, HistogramCells(histograms(9), cells))
+
+
+def sums(cells):
+    return [[None if i < 0 else cells.column.part(i)[5] for i in row] for row in cells.index.tolist()]
+
+
+@pytest.mark.parametrize("index", [[[8, -1, 2], [-1, 2, -1]], [[0, 1, 8]], [[-1, -1, -1]]])
+@pytest.mark.parametrize("floats", [True, False])
+def test_cells_of_histograms(index, floats):
+    sent = mixed(index, floats=floats)
+    got = crossed(evaluated(sent, ResultType.MATRIX, Steps(0, 1, 3))).result.value
+    assert sums(got.histograms) == sums(sent.histograms)
+    assert (got.mask == sent.mask).all()
+    assert len(got.histograms.column) == len({number for row in index for number in row if number >= 0})
+
+
+def test_samples_of_histograms():
+    floats = SampleColumns(np.array([0, 1, 1]), np.array([5]), np.array([1.0]))
+    columns = floats.with_histograms(np.array([0, 1, 3]), np.array([7, 1, 2]), histograms(3))
+    sent = evaluated(RangeSamples(frame(2), columns), ResultType.MATRIX, Steps(0, 0, 1))
+    got = crossed(sent).result.value.columns
+    assert got.histogram_offsets.tolist() == [0, 1, 3]
+    assert got.histogram_ts.tolist() == [7, 1, 2]
+    assert [got.histogram_column.part(i) for i in range(3)] == [histograms(3).part(i) for i in range(3)]
+    assert got.ts.tolist() == [5]
+
+
+def test_results_without_histograms_are_as_before():
+    header = encode_outcome(evaluated(matrix(2, 3), ResultType.MATRIX, Steps(0, 1, 3))).header
+    assert (header["value"], len(header["parts"])) == ("vector", 3)
+
+
+@given(st.data())
+def test_damaged_histograms_are_an_internal_error(data):
+    message = encode_outcome(evaluated(mixed([[8, -1, 2]]), ResultType.MATRIX, Steps(0, 1, 3)))
+    payload = bytearray(message.payload)
+    place = data.draw(st.integers(0, len(payload) - 1))
+    payload[place] ^= data.draw(st.integers(1, 255))
+    got = decode_outcome(Message(message.header, bytes(payload)))
+    assert isinstance(got, Internal | Evaluated)
+
+
+def test_a_float_and_a_histogram_in_one_cell_are_refused():
+    sent = dataclasses.replace(mixed([[1, 2]]), mask=np.ones((1, 2), dtype=np.bool_))
+    got = crossed(evaluated(sent, ResultType.MATRIX, Steps(0, 1, 2)))
     assert isinstance(got, Internal)

@@ -1,0 +1,64 @@
+"""Aggregations where some of the elements are native histograms."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mimir_rw import _native
+from mimir_rw._native import LabelFrame
+from mimir_rw.model.labels import METRIC_NAME
+from mimir_rw.promql.ast import AggregateExpr, AggregateOp, Expr
+from mimir_rw.promql.exec.evaluation import Evaluation
+from mimir_rw.promql.exec.matching import presence
+from mimir_rw.promql.exec.values import BoolMatrix, FloatMatrix, HistogramCells, Rows, Vector
+from mimir_rw.promql.quoting import quote
+
+
+def sum_or_avg(
+    ev: Evaluation, node: AggregateExpr, vector: Vector, groups: Rows, labels: LabelFrame
+) -> tuple[FloatMatrix, BoolMatrix, HistogramCells]:
+    """Floats and histograms by group. A group that has both at a step, or histograms that do not go together, has
+    neither then."""
+    cells = vector.histograms
+    assert cells is not None, "the caller has histograms"
+    op, count = str(node.op), len(labels)
+    values, mask = _native.aggregate(op, groups, count, vector.values, vector.mask)
+    column, index, met, incompatible = _native.aggregate_histograms(
+        op, groups, count, cells.column, cells.index, vector.mask
+    )
+    _note(ev, node.expr, vector.labels, met, incompatible)
+    return values, mask & ~presence(groups, count, cells.present()), HistogramCells(column, index)
+
+
+def _note(
+    ev: Evaluation, node: Expr, labels: LabelFrame, met: tuple[bool, bool, bool], incompatible: BoolMatrix
+) -> None:
+    mixed, collision, reconciled = met
+    for row in np.flatnonzero(incompatible).tolist():
+        name = quote(labels.row(row).get(METRIC_NAME, ""))
+        ev.annotations.warn(
+            "vector contains a mix of histograms with exponential and custom buckets schemas for metric name " + name,
+            node.span,
+        )
+    if mixed:
+        ev.annotations.warn("encountered a mix of histograms and floats for aggregation", node.span)
+    if collision:
+        ev.annotations.warn("conflicting counter resets during histogram aggregation", node.span)
+    if reconciled:
+        ev.annotations.info("mismatched custom buckets were reconciled during aggregation", node.span)
+
+
+def note_ignored(ev: Evaluation, op: AggregateOp, node: Expr) -> None:
+    ev.annotations.info(f"ignored histogram in {op} aggregation", node.span)
+
+
+def count_texts(vector: Vector, groups: Rows, count: int) -> tuple[Rows, list[str], FloatMatrix, BoolMatrix]:
+    """Histograms of each group by their text: a row per group and distinct text, with the number of them at each
+    step."""
+    cells = vector.histograms
+    assert cells is not None, "the caller has histograms"
+    texts, numbers = _native.histogram_texts(cells.column)
+    present = cells.present()
+    codes = np.append(numbers, 0)[cells.index].astype(np.float64)
+    pair_groups, pair_codes, (values, mask) = _native.count_values(groups, count, codes, present)
+    return pair_groups, [texts[int(code)] for code in pair_codes], values, mask
