@@ -3,8 +3,9 @@
 A message's header says what it is and how long the parts of its payload are: the label frame, the values (float64,
 little-endian, row by row) and the mask (one bit a cell; nothing where every cell is present), or the offsets, times
 and values of samples. Native histograms follow, if there are any: the histograms, and the number of that of each cell
-(int32, -1 for none), or their offsets and times; such values have kinds of their own. A payload of some size is compressed with lz4. Text travels as bytes: what users send need not be
-UTF-8. Pure, total: what does not decode is Internal, and sizes are checked before memory is taken.
+(int32, -1 for none), or their offsets and times; such values have kinds of their own. A payload of some size is
+compressed with lz4. Text travels as bytes: what users send need not be UTF-8. Pure, total: what does not decode is
+Internal, and sizes are checked before memory is taken.
 """
 
 from __future__ import annotations
