@@ -91,7 +91,9 @@ def _function(reader: TokenReader) -> DurationExpr:
         rhs = read_duration(reader)
     end = reader.expect(")").end
     reader.nesting -= 1
-    return DurationExpr(DurationOp(word.kind), lhs, rhs, span=Span(word.start, end))
+    # The place of two arguments is theirs, as Prometheus tells it in errors.
+    span = Span(word.start, end) if lhs is None or rhs is None else Span(lhs.span.start, rhs.span.end)
+    return DurationExpr(DurationOp(word.kind), lhs, rhs, span=span)
 
 
 def _signed(reader: TokenReader, sign: Token, value: Duration) -> Duration:

@@ -428,11 +428,9 @@ class _Parser(TokenReader):
         self.refuse_error()
         if isinstance(value, DurationExpr):
             return 0, value
-        # Less than a millisecond is nothing to the engine, so it is refused too.
-        milliseconds = seconds_to_ms(value.value)
-        if milliseconds <= 0:
+        if value.value <= 0:
             self.fail("duration must be greater than 0", value.span)
-        return milliseconds, None
+        return seconds_to_ms(value.value), None
 
     def offset(self, expr: Expr) -> Expr:
         self.advance()

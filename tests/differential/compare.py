@@ -1,24 +1,32 @@
-"""Is our answer the reference's? Values bit for bit, then within a tolerance that is told apart."""
+"""Is our answer the reference's? Everything is compared bit for bit: values, times, texts and places of errors and
+annotations. Rows are a set, except where the query itself puts them in order. What may differ is in `exceptions.py`.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-import re
+from dataclasses import dataclass
 from typing import Any
 
 from tests.e2e.processes import Answer
 
-Rows = dict[str, Any]
 TOLERANCE = 1e-12
+KINDS = (
+    "status", "errorType", "error", "warnings", "infos", "resultType", "twice", "series", "points", "time", "value",
+    "inexact", "order",
+)  # fmt: skip
 
-MERGED_HERE = "vector cannot contain metrics with the same labelset"
-"""Said by Prometheus of the result of a range function also where series that have become equal never meet; as of other
-results, and as in Mimir, they are one series here. Scripts in tests/promql hold where it must be said."""
-NEWER_THAN_OLD = ("parse error", "invalid destination label name", "invalid label name")
-"""What a Prometheus before the reference refuses: syntax and names of its future."""
-CHECKED_BY_NEW = ("grouping labels must ensure unique matches", "many-to-one matching must be explicit")
-"""What it lets pass where a filter removes the sample."""
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """kind: one of KINDS; inexact: a number that is equal within the tolerance."""
+
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}"
 
 
 class Text(str):
@@ -31,94 +39,109 @@ def decoded(answer: Answer) -> Any:
     return json.loads(answer.body, parse_float=Text, parse_int=Text)
 
 
-def difference(ours: Answer, theirs: Answer, *, messages: bool, tolerance: float = TOLERANCE) -> str:
-    """ "" when equal, "inexact: …" when equal within the tolerance, else what differs.
+def difference(
+    ours: Any, theirs: Any, *, messages: bool, ordered: bool, tolerance: float = TOLERANCE
+) -> Difference | None:
+    """What differs between two decoded answers.
 
-    messages: compare error texts and annotations too.
+    messages: compare error texts and annotations too. ordered: the rows of a vector have their order from the query.
     """
-    a, b = decoded(ours), decoded(theirs)
-    if not messages and theirs.status >= 400 and any(text in b["error"] for text in NEWER_THAN_OLD):
-        return ""
-    if MERGED_HERE in b.get("error", "") and MERGED_HERE not in a.get("error", ""):
-        return ""
-    if ours.status != theirs.status:
-        if not messages and any(text in a.get("error", "") for text in CHECKED_BY_NEW):
-            return ""
-        return f"status {ours.status} / {theirs.status}: {a.get('error', '')} / {b.get('error', '')}"
-    if a["status"] == "error":
-        if a["errorType"] != b["errorType"]:
-            return f"errorType {a['errorType']} / {b['errorType']}"
-        mine, other = _settled(a["error"]), _settled(b["error"])
-        return f"error {mine} / {other}" if messages and mine != other else ""
+    if ours["status"] != theirs["status"]:
+        return Difference("status", f"{_said(ours)} / {_said(theirs)}")
+    if ours["status"] == "error":
+        if ours["errorType"] != theirs["errorType"]:
+            return Difference("errorType", f"{_said(ours)} / {_said(theirs)}")
+        same = not messages or ours["error"] == theirs["error"]
+        return None if same else Difference("error", f"{ours['error']} / {theirs['error']}")
     if messages:
         for kind in ("warnings", "infos"):
-            mine, other = _annotations(a, kind), _annotations(b, kind)
-            if mine != other and not (len(mine) == len(other) > 10):
-                return f"{kind} {mine} / {other}"
-    x, y = a["data"], b["data"]
+            mine, other = _annotations(ours, kind), _annotations(theirs, kind)
+            if mine != other:
+                return Difference(kind, f"{mine} / {other}")
+    x, y = ours["data"], theirs["data"]
     if x["resultType"] != y["resultType"]:
-        return f"resultType {x['resultType']} / {y['resultType']}"
+        return Difference("resultType", f"{x['resultType']} / {y['resultType']}")
     if x["result"] == y["result"]:
-        return ""
+        return None
     if x["resultType"] in ("scalar", "string"):
         return _point(x["result"], y["result"], tolerance, "")
-    return _rows(x["result"], y["result"], tolerance)
+    return _rows(x["result"], y["result"], tolerance) or (_order(x["result"], y["result"]) if ordered else None)
 
 
-def _settled(text: str) -> str:
-    """Prometheus tells where duration arithmetic fails by two offsets in bytes, others by line and column. Which of
-    several duplicates it names depends on the order of a map."""
-    text = re.sub(r"(found duplicate series) for the match group.*", r"\1", text)
-    return re.sub(r": \d+:\d+: (?=duration|division|modulo)", ": ", text)
+def _said(answer: Any) -> str:
+    return f"{answer['errorType']} {answer['error']}" if answer["status"] == "error" else "success"
 
 
 def _annotations(answer: Any, kind: str) -> list[str]:
-    """The count of samples that a histogram info names grows with the square of the steps in Prometheus; subqueries
-    lose their position on the way to the function that remarks on their metric's name."""
-    texts = [re.sub(r"over -?\d+ samples", "over samples", text) for text in answer.get(kind, [])]
-    return sorted(re.sub(r"(not be a counter.*) \(\d+:\d+\)$", r"\1", text) for text in texts)
+    """Sorted; which ten are told of more than ten follows no order, so only how many."""
+    texts = answer.get(kind, [])
+    return sorted(texts) if len(texts) <= 10 else [f"{len(texts)} texts"]
 
 
-def _rows(mine: list[Any], other: list[Any], tolerance: float) -> str:
-    a, b = _by_labels(mine), _by_labels(other)
+def _rows(mine: list[Any], other: list[Any], tolerance: float) -> Difference | None:
+    a, b = by_labels(mine), by_labels(other)
     if len(a) != len(mine):
-        return "we answer one label set twice"
+        return Difference("twice", "we answer one label set twice")
     if a.keys() != b.keys():
-        return f"series only ours {sorted(a.keys() - b.keys())[:4]}, only theirs {sorted(b.keys() - a.keys())[:4]}"
-    worst = ""
+        text = f"only ours {sorted(a.keys() - b.keys())[:4]}, only theirs {sorted(b.keys() - a.keys())[:4]}"
+        return Difference("series", text)
+    inexact = None
     for labels, row in a.items():
-        mine_points, their_points = _points(row), _points(b[labels])
-        if len(mine_points) != len(their_points):
-            return f"{labels}: {len(mine_points)} / {len(their_points)} points"
-        for p, q in zip(mine_points, their_points, strict=True):
-            found = _point(p, q, tolerance, labels)
-            if found and not found.startswith("inexact"):
+        for of in (points_of, histograms_of):
+            found = _points(of(row), of(b[labels]), tolerance, labels)
+            if found and found.kind != "inexact":
                 return found
-            worst = worst or found
-    if worst:
-        return worst
-    if [_points(row) for row in mine] == [_points(row) for row in other]:
-        return ""  # equal values in any order
-    return "order of the result" if list(a) != list(b) else ""
+            inexact = inexact or found
+    return inexact
 
 
-def _by_labels(rows: list[Any]) -> dict[str, Rows]:
+def _points(mine: list[Any], other: list[Any], tolerance: float, labels: str) -> Difference | None:
+    if len(mine) != len(other):
+        return Difference("points", f"{labels}: {len(mine)} / {len(other)}, {mine[:2]} / {other[:2]}")
+    inexact = None
+    for p, q in zip(mine, other, strict=True):
+        found = _point(p, q, tolerance, labels)
+        if found and found.kind != "inexact":
+            return found
+        inexact = inexact or found
+    return inexact
+
+
+def _order(mine: list[Any], other: list[Any]) -> Difference | None:
+    """Rows of equal values may stand in any order."""
+    ours, theirs = ([(points_of(row), histograms_of(row)) for row in rows] for rows in (mine, other))
+    return None if ours == theirs else Difference("order", f"{list(by_labels(mine))} / {list(by_labels(other))}")
+
+
+def by_labels(rows: list[Any]) -> dict[str, Any]:
     return {json.dumps(row["metric"], sort_keys=True, ensure_ascii=False): row for row in rows}
 
 
-def _points(row: Rows) -> list[Any]:
-    return row["values"] if "values" in row else [row["value"]]
+def points_of(row: Any) -> list[Any]:
+    return [row["value"]] if "value" in row else row.get("values", [])
 
 
-def _point(mine: list[str], other: list[str], tolerance: float, where: str) -> str:
+def histograms_of(row: Any) -> list[Any]:
+    return [row["histogram"]] if "histogram" in row else row.get("histograms", [])
+
+
+def _point(mine: Any, other: Any, tolerance: float, where: str) -> Difference | None:
     if mine == other:
-        return ""
-    text = f"{where} {mine} / {other}"
+        return None
+    text = f"{where} {json.dumps(mine)} / {json.dumps(other)}"
     if mine[0] != other[0]:
-        return f"time {text}"
+        return Difference("time", text)
+    return Difference("inexact" if _close(mine[1], other[1], tolerance) else "value", text)
+
+
+def _close(mine: Any, other: Any, tolerance: float) -> bool:
+    """Numbers in texts, and histograms of them."""
+    if isinstance(mine, dict) and isinstance(other, dict):
+        return mine.keys() == other.keys() and all(_close(mine[key], other[key], tolerance) for key in mine)
+    if isinstance(mine, list) and isinstance(other, list):
+        return len(mine) == len(other) and all(_close(a, b, tolerance) for a, b in zip(mine, other, strict=True))
     try:
-        x, y = float(mine[1]), float(other[1])
-    except ValueError:
-        return f"value {text}"
-    close = math.isclose(x, y, rel_tol=tolerance) or (math.isnan(x) and math.isnan(y))
-    return f"inexact: {text}" if close else f"value {text}"
+        x, y = float(mine), float(other)
+    except (TypeError, ValueError):
+        return False
+    return math.isclose(x, y, rel_tol=tolerance) or (math.isnan(x) and math.isnan(y))

@@ -1,8 +1,8 @@
 """The series that both sides are given: few, small, and full of corners.
 
-Each series is its sorted labels and its samples. Everything follows from `SEED`. Series are written whole and in label
-order, so that both sides meet them in the same order and sums round alike. The data spans fifty minutes: a Prometheus
-head takes any order within an hour.
+Each series is its sorted labels and its samples, floats and native histograms. Everything follows from `SEED`. Series
+are written whole and in label order, so that both sides meet them in the same order and sums round alike. It spans
+fifty minutes: a Prometheus head takes any order within an hour, but of a series its own order only.
 """
 
 from __future__ import annotations
@@ -11,8 +11,13 @@ import itertools
 import math
 import random
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tests.differential import histograms
+from tests.differential.histograms import Histogram
+from tests.remote_write import field, labels, sample
 
 SEED = 20
 START_MS = 1_700_000_000_000
@@ -25,12 +30,24 @@ NAN: float = math.nan
 INF: float = math.inf
 
 Points = list[tuple[int, float]]
+Mixed = list[tuple[int, float | Histogram]]
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
+    """points: in order of time."""
+
     labels: dict[str, str]
-    points: Points
+    points: Points | Mixed
+
+    def runs(self) -> Iterator[bytes]:
+        """Remote write's time series, one for each run of samples of one kind: a receiver stores floats first."""
+        for _, run in itertools.groupby(self.points, key=lambda point: isinstance(point[1], Histogram)):
+            yield field(1, labels(self.labels) + b"".join(_sample(at, value) for at, value in run))
+
+
+def _sample(ms: int, value: float | Histogram) -> bytes:
+    return histograms.message(ms, value) if isinstance(value, Histogram) else sample(ms, value)
 
 
 def labelled(name: str, **labels: str) -> dict[str, str]:
@@ -51,7 +68,7 @@ def _counter(rng: random.Random, resets: float, gaps: float) -> list[float]:
     return out
 
 
-def _with_gaps(rng: random.Random, points: Points, share: float) -> Points:
+def _with_gaps(rng: random.Random, points: Any, share: float) -> Any:
     """Some samples are missing, and once a quarter of an hour is."""
     hole = rng.randrange(TICKS) if share else -(10**6)
     return [p for i, p in enumerate(points) if rng.random() >= share and not hole <= i < hole + 60]
@@ -137,9 +154,102 @@ def _texts(rng: random.Random) -> Iterator[Written]:
         yield Written(labelled("build_info", job=job, instance=instance, version=version), ticks([1.0] * TICKS))
 
 
-def series() -> list[Written]:
-    """All series, in label order."""
+def histogram_ticks(made: Iterable[Histogram], *, first: int = 0) -> Mixed:
+    return [(START_MS + (first + i) * INTERVAL_MS, value) for i, value in enumerate(made)]
+
+
+def _with_stale(rng: random.Random, points: Mixed, share: float) -> Mixed:
+    return [
+        (at, value.stale(STALE) if isinstance(value, Histogram) and rng.random() < share else value)
+        for at, value in points
+    ]
+
+
+def _exponential(rng: random.Random) -> Iterator[Written]:
+    for job, instance in itertools.product(("api", "web"), ("a:1", "b:1", "c:1")):
+        made = histograms.counter(
+            rng, TICKS, schema=rng.choice((0, 3, 3)), resets=rng.choice((0, 0.02, 0.1)), negative=job == "web",
+            integer=instance != "c:1", hints=instance == "b:1",
+        )  # fmt: skip
+        points = _with_stale(rng, _with_gaps(rng, histogram_ticks(made), rng.choice((0, 0.1))), rng.choice((0, 0.02)))
+        yield Written(labelled("duration_seconds", job=job, instance=instance), points)
+    for job in ("api", "web"):
+        made = histograms.gauge(rng, TICKS, schema=rng.choice((0, 1)), integer=job == "api")
+        yield Written(labelled("sizes", job=job), histogram_ticks(made))
+    half = TICKS // 2
+    finer = list(histograms.counter(rng, half, schema=5, width=40))
+    coarser = list(histograms.counter(rng, half, schema=-1, first=0, width=4))
+    yield Written(labelled("rescaled_seconds", job="api"), histogram_ticks([*finer, *coarser]))
+    yield Written(labelled("rescaled_seconds", job="web"), histogram_ticks([*coarser, *finer]))
+
+
+def _custom(rng: random.Random) -> Iterator[Written]:
+    few, many, below = (0.1, 1.0, 10.0), (0.1, 0.5, 1.0, 2.5, 10.0, 60.0), (-5.0, -1.0, 0.0, 3.0)
+    for job, instance, bounds in (
+        ("api", "a:1", few),
+        ("api", "b:1", many),
+        ("web", "a:1", few),
+        ("web", "b:1", below),
+    ):
+        made = histograms.custom(rng, TICKS, bounds, resets=0.02, integer=instance == "a:1")
+        yield Written(labelled("custom_seconds", job=job, instance=instance), histogram_ticks(made))
+    half = TICKS // 2
+    changing = [*histograms.custom(rng, half, few), *histograms.custom(rng, half, many)]
+    yield Written(labelled("custom_changing", job="api"), histogram_ticks(changing))
+    made = histograms.custom(rng, TICKS, many, integer=False, hint=histograms.GAUGE, resets=0.3)
+    yield Written(labelled("custom_gauge", job="web"), histogram_ticks(made))
+
+
+def _blended(rng: random.Random) -> Iterator[Written]:
+    """Series that change between floats, exponential and custom histograms, and metrics of several kinds."""
+    bounds = (0.1, 1.0, 10.0)
+    for job in ("api", "web"):
+        exponential = list(histograms.counter(rng, TICKS))
+        custom = list(histograms.custom(rng, TICKS, bounds))
+        points: Mixed = []
+        for i in range(TICKS):
+            kind = (i // (7 if job == "api" else 40)) % 3
+            values: tuple[float | Histogram, ...] = (float(i), exponential[i], custom[i])
+            points.append((START_MS + i * INTERVAL_MS, values[kind]))
+        yield Written(labelled("blended", job=job), points)
+    yield Written(labelled("kinds", job="api", kind="float"), ticks([float(i % 11) for i in range(TICKS)]))
+    yield Written(labelled("kinds", job="api", kind="exponential"), histogram_ticks(histograms.counter(rng, TICKS)))
+    yield Written(labelled("kinds", job="web", kind="custom"), histogram_ticks(histograms.custom(rng, TICKS, bounds)))
+    yield Written(labelled("kinds", job="web", kind="float"), ticks([float(i % 7) for i in range(TICKS)]))
+
+
+def _corners(rng: random.Random) -> Iterator[Written]:
+    plain = Histogram(2, {0: 4.0, 1: 2.0, 5: 1.0}, {0: 1.0}, 12.5, zero_count=2.0)
+    corners = {
+        "empty": Histogram(0, {}, {}, 0.0),
+        "nansum": replace(plain, sum=NAN),
+        "infsum": replace(plain, sum=INF),
+        "nanobservations": replace(plain, count=plain.total + 3.0, sum=NAN),
+        "wide": replace(plain, zero_threshold=2.0, positive={5: 3.0, 9: 1.0}, negative={}),
+        "zeroonly": Histogram(1, {}, {}, 0.0, zero_count=5.0),
+        "fine": replace(plain, schema=8),
+        "coarse": replace(plain, schema=-4, positive={0: 3.0, 1: 1.0}),
+        "negative": replace(plain, positive={}, negative={-1: 3.0, 0: 2.0, 4: 1.0}, sum=-9.0, zero_count=0.0),
+        "below": Histogram(-53, {0: 2.0, 1: 1.0}, {}, -7.0, bounds=(-5.0, -1.0)),
+        "lonely": Histogram(-53, {0: 2.0}, {}, 7.0, bounds=(1.0,)),
+        "beyond": Histogram(-53, {2: 4.0}, {}, 40.0, bounds=(1.0, 2.0)),
+        "unbounded": Histogram(-53, {0: 4.0}, {}, 40.0),
+    }
+    for kind, value in corners.items():
+        yield Written(labelled("corners", kind=kind), histogram_ticks([value] * TICKS))
+    # A classic and a native one under names that a function drops.
+    counts = [float(i) for i in range(TICKS)]
+    for bound, share in (("0.5", 0.25), ("2.0", 0.75), ("+Inf", 1.0)):
+        values = [math.floor(count * share) for count in counts]
+        yield Written(labelled("both_seconds_bucket", job="api", le=bound), ticks([float(v) for v in values]))
+    yield Written(labelled("both_seconds", job="api"), histogram_ticks(histograms.counter(rng, TICKS)))
+
+
+def series(*, native: bool = True) -> list[Written]:
+    """All series, in label order. native: histograms among them."""
     rng = random.Random(SEED)
     made = [w for part in (_counters, _gauges, _buckets, _sparse, _texts) for w in part(rng)]
+    if native:
+        made += [w for part in (_exponential, _custom, _blended, _corners) for w in part(rng)]
     made.sort(key=lambda w: [(name.encode(), value.encode()) for name, value in w.labels.items()])
     return made

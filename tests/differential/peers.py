@@ -9,16 +9,23 @@ import shutil
 import subprocess
 import sys
 import urllib.parse
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.differential.data import Written
 from tests.differential.generator import Dialect, Request
 from tests.e2e.processes import Answer, Process, free_port, need
 from tests.e2e.remote_write import HEADERS
-from tests.remote_write import body, series
+from tests.remote_write import compress
 
-NEWEST = Path(__file__).parents[2] / ".bench/newest/usr/bin/prometheus"
-FEATURES = "promql-experimental-functions,promql-duration-expr"
+ROOT = Path(__file__).parents[2]
+BUILT = ROOT / ".tools/prometheus"
+NEWEST = ROOT / ".bench/newest/usr/bin/prometheus"
+FEATURES = (
+    "promql-experimental-functions", "promql-per-step-stats", "promql-extended-range-selectors",
+    "promql-binop-fill-modifiers", "promql-duration-expr", "native-histograms",
+)  # fmt: skip
+DELAYED = "promql-delayed-name-removal"
 SERIES_PER_BODY = 20
 
 Version = tuple[int, int]
@@ -26,9 +33,12 @@ REFERENCE: Version = (3, 14)
 
 
 def reference_binary() -> str:
-    """The binary named by PROMETHEUS, else the newest build fetched by scripts/newest-peers, else the installed one."""
+    """The binary named by PROMETHEUS, else that of scripts/reference-prometheus, else the newest of those fetched by
+    scripts/newest-peers and installed."""
     if named := os.environ.get("PROMETHEUS"):
         return named
+    if BUILT.exists():
+        return str(BUILT)
     found = [path for path in (str(NEWEST), shutil.which("prometheus")) if path and Path(path).exists()]
     return max(found, key=version_of, default="") or need("prometheus", "prometheus")
 
@@ -40,44 +50,52 @@ def version_of(binary: str) -> Version:
     return (int(found[1]), int(found[2])) if found else REFERENCE
 
 
-_BEFORE_REFERENCE = ("rate(", "increase(", "clamp", "absent", "topk", "bottomk")
+_BEFORE_REFERENCE = ("first_over_time", "rate(", "increase(", "clamp", "absent", "topk", "bottomk")
 """Counters that begin inside the window are extrapolated otherwise, a NaN bound or k is overlooked, and a label of
 which two matchers speak may stay in what is absent."""
-_BEFORE_3 = (*_BEFORE_REFERENCE, "atan2", "changes(", "resets(", "cancelling", "huge", ")[", "@")
+_BEFORE_3 = (*_BEFORE_REFERENCE, "stddev", "stdvar", "atan2", "changes(", "resets(", "cancelling", "huge", ")[", "@")
 """atan2 keeps the name; sums are rounded in another way, which changes, resets and extreme
 numbers show; the steps of subqueries fall on samples, where windows were closed; timestamp drops what is pinned."""
 
 
-def dialect_of(version: Version) -> Dialect:
+def dialect_of(version: Version, *, native: bool = True) -> Dialect:
     """What can be compared with that version."""
     if version >= REFERENCE:
-        return Dialect()
+        return Dialect(native=native)
     if version >= (3, 0):
-        return Dialect(durations=False, experimental=False, damage=0, leave_out=_BEFORE_REFERENCE)
-    return Dialect(aligned=False, durations=False, experimental=False, damage=0, lookback=False, leave_out=_BEFORE_3)
+        return Dialect(
+            durations=False, experimental=False, damage=0, native=False, features=False, leave_out=_BEFORE_REFERENCE
+        )
+    return Dialect(
+        aligned=False, durations=False, experimental=False, damage=0, lookback=False, native=False, features=False,
+        leave_out=_BEFORE_3,
+    )  # fmt: skip
 
 
-def start_prometheus(directory: Path, binary: str) -> Process:
+def start_prometheus(directory: Path, binary: str, *, delayed: bool = False) -> Process:
     directory.mkdir(parents=True, exist_ok=True)
     config = directory / "prometheus.yml"
     config.write_text("{}\n")
     port = free_port()
+    features = ",".join((*FEATURES, DELAYED) if delayed else FEATURES)
     argv = [
         binary, f"--config.file={config}", f"--storage.tsdb.path={directory / 'data'}", "--log.level=error",
         f"--web.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver",
-        "--storage.tsdb.retention.time=100y", f"--enable-feature={FEATURES}",
+        "--storage.tsdb.retention.time=100y", f"--enable-feature={features}",
     ]  # fmt: skip
     return Process(argv, port, "/-/ready", directory / "prometheus.log").start()
 
 
-def start_ours(directory: Path) -> Process:
+def start_ours(directory: Path, *, delayed: bool = False) -> Process:
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     argv = [
         str(Path(sys.executable).with_name("mimir-rw")), "-target=all", "-auth.multitenancy-enabled=false",
         "-server.http-listen-address=127.0.0.1", f"-server.http-listen-port={port}", "-log.level=error",
         f"-blocks-storage.tsdb.dir={directory / 'tsdb'}", "-query-frontend.enabled-promql-experimental-functions=all",
-        "-validation.name-validation-scheme=utf8",
+        "-query-frontend.enabled-promql-extended-range-selectors=all",
+        "-query-frontend.enabled-promql-binop-fill-modifiers=all",
+        f"-querier.enable-delayed-name-removal={str(delayed).lower()}", "-validation.name-validation-scheme=utf8",
     ]  # fmt: skip
     return Process(argv, port, "/ready", directory / "ours.log", cwd=directory).start()
 
@@ -85,13 +103,27 @@ def start_ours(directory: Path) -> Process:
 def give(process: Process, path: str, written: list[Written]) -> None:
     """Write all series, some per request, in the order given."""
     client = http.client.HTTPConnection("127.0.0.1", process.port, timeout=60)
-    for at in range(0, len(written), SERIES_PER_BODY):
-        message = body(*(series(w.labels, w.points) for w in written[at : at + SERIES_PER_BODY]))
-        client.request("POST", path, message, HEADERS)
+    for message in _bodies(written):
+        client.request("POST", path, compress(message), HEADERS)
         answer = client.getresponse()
         text = answer.read()
         assert answer.status // 100 == 2, (answer.status, text)
     client.close()
+
+
+def _bodies(written: list[Written]) -> Iterator[bytes]:
+    """Uncompressed. A series that changes between floats and histograms has requests of its own, one for each run."""
+    waiting: list[bytes] = []
+    for one in written:
+        runs = list(one.runs())
+        if len(runs) == 1:
+            waiting += runs
+        if waiting and (len(runs) > 1 or len(waiting) >= SERIES_PER_BODY):
+            yield b"".join(waiting)
+            waiting = []
+        if len(runs) > 1:
+            yield from runs
+    yield b"".join(waiting)
 
 
 class Asker:

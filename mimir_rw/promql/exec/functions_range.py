@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mimir_rw._native import SampleColumns, window, window_extended
 from mimir_rw.model.errors import QueryFailed
-from mimir_rw.promql.ast import Call, Expr, MatrixSelector, SubqueryExpr, VectorSelector
+from mimir_rw.promql.ast import NO_SPAN, Call, Expr, MatrixSelector, Span, SubqueryExpr, VectorSelector
 from mimir_rw.promql.exec.evaluation import Evaluation, repeat
 from mimir_rw.promql.exec.histogram_classic import check_quantiles
 from mimir_rw.promql.exec.number_text import fixed
@@ -40,6 +40,11 @@ def windows(ev: Evaluation, node: Expr, func: str) -> WindowSource:
         return selector_windows(ev, node)
     assert isinstance(node, SubqueryExpr), "the parser admits no other range vector"
     return subquery_windows(ev, node)
+
+
+def annotated_span(node: Expr) -> Span:
+    """The place of a range vector in annotations: as in Prometheus, a subquery has lost its own."""
+    return NO_SPAN if isinstance(node, SubqueryExpr) else node.span
 
 
 def _require_plain(selector: VectorSelector, func: str) -> None:
@@ -152,4 +157,4 @@ def _note_counters(ev: Evaluation, node: Call, vector: Vector) -> None:
         name = dictionary[code]
         if not name.endswith(_COUNTER_SUFFIXES):
             text = f'metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "{name}"'
-            ev.annotations.info(text, node.args[0].span)
+            ev.annotations.info(text, annotated_span(node.args[0]))

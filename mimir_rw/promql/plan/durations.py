@@ -17,8 +17,8 @@ from mimir_rw.promql.ast import (
     NumberLiteral,
     SubqueryExpr,
     VectorSelector,
-    position,
     transform,
+    walk,
 )
 from mimir_rw.promql.errors import InvalidQuery
 from mimir_rw.promql.steps import Bounds
@@ -27,8 +27,11 @@ _SECONDS_MAX = (1 << 63) / 1e9
 
 
 def resolve_times(expr: Expr, bounds: Bounds, query: str) -> Expr:
-    """Raises InvalidQuery for a duration without a value, out of range, or not positive where it must be."""
+    """Raises InvalidQuery for a duration without a value, out of range, or not positive where it must be: for the first
+    one from the top, of a subquery its offset before its step and range."""
     resolver = _Resolver(bounds, query)
+    for node in walk(expr):
+        resolver.check(node)
     return transform(expr, resolver.rewrite)
 
 
@@ -36,6 +39,14 @@ class _Resolver:
     def __init__(self, bounds: Bounds, query: str) -> None:
         self._bounds = bounds
         self._query = query
+
+    def check(self, node: Expr) -> None:
+        if isinstance(node, VectorSelector | SubqueryExpr) and node.offset_expr is not None:
+            self._milliseconds(node.offset_expr, positive=False)
+        if isinstance(node, SubqueryExpr) and node.step_expr is not None:
+            self._milliseconds(node.step_expr, positive=True)
+        if isinstance(node, MatrixSelector | SubqueryExpr) and node.range_expr is not None:
+            self._milliseconds(node.range_expr, positive=True)
 
     def rewrite(self, node: Expr) -> Expr:
         if isinstance(node, MatrixSelector) and node.range_expr is not None:
@@ -59,12 +70,13 @@ class _Resolver:
 
     def _milliseconds(self, expr: DurationExpr, *, positive: bool) -> int:
         seconds = self._seconds(expr)
-        if math.isnan(seconds) or abs(seconds) >= _SECONDS_MAX:
-            raise self._error(expr, "duration is out of range")
-        milliseconds = math.trunc(round(seconds * 1e9) / 1e6)
-        if positive and milliseconds <= 0:
+        if not math.isfinite(seconds):
+            raise self._error(expr, "duration is NaN or infinite")
+        if positive and seconds <= 0:
             raise self._error(expr, "duration must be greater than 0")
-        return milliseconds
+        if abs(seconds) >= _SECONDS_MAX:
+            raise self._error(expr, "duration is out of range")
+        return int(seconds * 1000)
 
     def _seconds(self, expr: NumberLiteral | DurationExpr) -> float:
         if isinstance(expr, NumberLiteral):
@@ -94,16 +106,18 @@ class _Resolver:
             case DurationOp.MOD:
                 if right == 0:
                     raise self._error(expr, "modulo by zero")
-                return math.fmod(left, right)
+                return math.nan if math.isinf(left) else math.fmod(left, right)
             case DurationOp.POW:
                 return _power(left, right)
-            case DurationOp.MIN_OF:
-                return min(left, right)
             case _:
-                return max(left, right)
+                if math.isnan(left) or math.isnan(right):
+                    return math.nan
+                return min(left, right) if expr.op is DurationOp.MIN_OF else max(left, right)
 
     def _error(self, expr: DurationExpr, text: str) -> InvalidQuery:
-        return InvalidQuery(f"{position(self._query, expr.span.start)}: {text}")
+        """Told by its first byte and the one after its last, from 0, as Prometheus does here."""
+        start, end = (len(self._query[:offset].encode("utf-8", "replace")) for offset in expr.span)
+        return InvalidQuery(f"{start}:{end}: {text}")
 
 
 def _power(left: float, right: float) -> float:

@@ -170,8 +170,8 @@ def test_bombs_end_in_a_parse_error(text: str) -> None:
     assert len(caught.value.message) < 300_000
 
 
-@pytest.mark.parametrize("text", ["foo[0.0001]", "foo[5m:0.0009]", "foo[-1s]"])
-def test_ranges_and_steps_have_a_millisecond_at_least(text: str) -> None:
+@pytest.mark.parametrize("text", ["foo[0]", "foo[5m:0s]", "foo[-1s]"])
+def test_ranges_and_steps_are_more_than_nothing(text: str) -> None:
     with pytest.raises(ParseError) as caught:
         parse_expression(text)
     assert caught.value.message == "duration must be greater than 0"

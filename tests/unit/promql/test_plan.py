@@ -52,10 +52,14 @@ def test_rewrites(query: str, rewritten: str | None) -> None:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("x[1m / (step() - step())]", "1:3: division by zero"),
-        ("x[1m % (step() * 0)]", "1:3: modulo by zero"),
-        ("x[range() - 1h]", "1:3: duration must be greater than 0"),
-        ("x offset (10 ^ 100 * step())", "1:11: duration is out of range"),
+        ("x[1m / (step() - step())]", "2:23: division by zero"),
+        ("x[1m % (step() * 0)]", "2:18: modulo by zero"),
+        ("x[range() - 1h]", "2:14: duration must be greater than 0"),
+        ("x[min_of(step(), range()) - 1h]", "9:30: duration must be greater than 0"),
+        ("max_over_time(x[1h - 1h:step() - step()] offset (1m / (step() - step())))", "49:70: division by zero"),
+        ('{"é"}[1m - 1m]', "7:14: duration must be greater than 0"),
+        ("x[(0 ^ -1) % 2]", "3:14: duration is NaN or infinite"),
+        ("x offset (10 ^ 100 * step())", "10:27: duration is out of range"),
     ],
 )
 def test_durations_without_a_result(query: str, message: str) -> None:

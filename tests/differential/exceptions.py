@@ -1,0 +1,159 @@
+"""Where an answer may differ from the reference's: each rule says on which section of the specification it rests.
+
+A rule looks at one difference and is as narrow as it can be told. Together they may match under one in a hundred
+queries; `run.py` counts them and says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mimir_rw.promql import ast
+from mimir_rw.promql.errors import ParseError
+from mimir_rw.promql.parser import parse_expression
+from tests.differential.compare import Difference, histograms_of, points_of
+from tests.differential.generator import Request
+
+SHARE_MAX = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One difference. ours, theirs: decoded answers. expr: None where the query does not parse."""
+
+    request: Request
+    ours: Any
+    theirs: Any
+    found: Difference
+    expr: ast.Expr | None
+
+    @classmethod
+    def of(cls, request: Request, ours: Any, theirs: Any, found: Difference) -> Case:
+        try:
+            expr = parse_expression(request.query)
+        except ParseError:
+            expr = None
+        return cls(request, ours, theirs, found, expr)
+
+    def nodes(self) -> Iterator[ast.Expr]:
+        return ast.walk(self.expr) if self.expr is not None else iter(())
+
+    def calls(self, *names: str) -> bool:
+        return any(isinstance(node, ast.Call) and node.func.name in names for node in self.nodes())
+
+    def aggregates(self, *names: str) -> bool:
+        return any(isinstance(node, ast.AggregateExpr) and node.op.value in names for node in self.nodes())
+
+    def operates(self, *names: str) -> bool:
+        return any(isinstance(node, ast.BinaryExpr) and node.op.value in names for node in self.nodes())
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """section: of the specification."""
+
+    name: str
+    section: str
+    why: str
+    holds: Callable[[Case], bool]
+
+
+def _mathematical(case: Case) -> bool:
+    return case.calls(*_MATHEMATICAL) or case.operates("^", "atan2")
+
+
+def _last_bit(case: Case) -> bool:
+    return case.found.kind == "inexact" and _mathematical(case)
+
+
+def _told_apart(case: Case) -> bool:
+    """What a last bit decides."""
+    telling = case.calls(*_TELLING) or case.aggregates("count_values", "topk", "bottomk") or case.operates(*_COMPARING)
+    return case.found.kind in ("series", "points", "value", "order") and _mathematical(case) and telling
+
+
+def _chosen_among_equals(case: Case) -> bool:
+    """In a range query, or below an operator that keeps rows in a map, which of several equal rows comes first."""
+    if not case.aggregates("topk", "bottomk", "limitk") or case.found.kind not in ("series", "points", "value"):
+        return False
+    outer = case.expr
+    while isinstance(outer, ast.ParenExpr):
+        outer = outer.expr
+    if isinstance(outer, ast.AggregateExpr) and outer.op.value in ("topk", "bottomk"):
+        return case.found.kind == "value" or _per_time(case.ours) == _per_time(case.theirs)
+    return case.request.is_range
+
+
+def _per_time(answer: Any) -> Any:
+    """How often each value is there at each time, whatever the labels."""
+    if answer["status"] != "success":
+        return None
+    rows = answer["data"]["result"]
+    return Counter(json.dumps(p) for row in rows for p in (*points_of(row), *histograms_of(row)))
+
+
+def _merged_rows(case: Case) -> bool:
+    """Series that are equal without their names, but at no time both there."""
+    said = case.theirs.get("error", "")
+    return case.ours["status"] == "success" and "vector cannot contain metrics with the same labelset" in said
+
+
+def _forced_counts(case: Case) -> bool:
+    if case.found.kind != "infos":
+        return False
+    mine, other = ({_COUNTED.sub("", text) for text in answer.get("infos", [])} for answer in (case.ours, case.theirs))
+    return mine == other
+
+
+def _which_duplicates(case: Case) -> bool:
+    if case.found.kind != "error":
+        return False
+    mine, other = (_DUPLICATES.sub("", answer["error"]) for answer in (case.ours, case.theirs))
+    return mine == other
+
+
+_COUNTED = re.compile(r", from buckets .* over -?\d+ samples")
+_DUPLICATES = re.compile(r"for the match group .* operation: \[.*\]")
+_MATHEMATICAL = (
+    "acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "cosh", "exp", "ln", "log2", "log10", "sin", "sinh",
+    "tan", "tanh",
+)  # fmt: skip
+_TELLING = ("floor", "ceil", "round", "sgn", "changes", "resets", "histogram_quantile", "sort", "sort_desc")
+_COMPARING = ("==", "!=", "<", ">", "<=", ">=", "%")
+
+RULES = (
+    Rule("last bit", "11", "transcendental functions are those of another library", _last_bit),
+    Rule("told apart by a last bit", "11", "comparisons of such results, and what jumps", _told_apart),
+    Rule("chosen among equals", "9", "the order of input that decides is that of a map", _chosen_among_equals),
+    Rule("counts of forced buckets", "17", "a count that doubles with each step is garbage", _forced_counts),
+    Rule("merged rows", "1", "an error only where two equal label sets meet at one timestamp", _merged_rows),
+    Rule("which duplicates", "8", "two of several duplicates are named, in the order of a map", _which_duplicates),
+)
+
+
+def _refused_by_older(case: Case) -> bool:
+    said = case.theirs.get("error", "")
+    return any(text in said for text in ("parse error", "invalid destination label name", "invalid label name"))
+
+
+def _checked_since(case: Case) -> bool:
+    said = case.ours.get("error", "")
+    return any(text in said for text in ("grouping labels must ensure", "many-to-one matching must be explicit"))
+
+
+OLDER_RULES = (
+    *RULES,
+    Rule("newer language", "21", "syntax and names of its future are refused by an older release", _refused_by_older),
+    Rule("newer checks", "8", "an older release lets pass where a filter removes the sample", _checked_since),
+)
+"""For a reference before 3.14, of which only floats and the older language are asked."""
+
+
+def excused(case: Case, *, older: bool = False) -> str:
+    """The name of the first rule that covers the difference, else ""."""
+    return next((rule.name for rule in (OLDER_RULES if older else RULES) if rule.holds(case)), "")
