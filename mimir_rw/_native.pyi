@@ -375,8 +375,16 @@ class HistogramColumn:
     @staticmethod
     def from_bytes(data: bytes | bytearray | memoryview) -> HistogramColumn:
         """Raises DecodeError."""
+    # For looking at histograms one by one; nothing hot calls these. All raise IndexError.
+    def progression(self, number: int, increment: HistogramColumn, times: int, sign: float) -> HistogramColumn:
+        """Histogram `number` and `times` more, each by the first of `increment` further (sign -1: less). ValueError
+        where one has custom buckets, the other not."""
+    def is_reset(self, number: int, previous: HistogramColumn, previous_number: int) -> bool:
+        """Whether the counter `number` began anew since `previous_number`."""
+    def compacted(self) -> HistogramColumn:
+        """All of them, without empty buckets."""
     def part(self, number: int) -> HistogramParts:
-        """One by one, for looking at; nothing hot calls this. IndexError."""
+        """All that is in one."""
 
 # Kernels over cells of histograms: a column, and `index` (rows, steps), -1 where a cell has none. Floats come with a
 # mask, histograms with the numbers of a new column. ValueError when shapes do not agree.

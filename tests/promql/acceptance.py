@@ -1,7 +1,6 @@
 """The scripts of ../shared/promql-tests against our engine, and the list of evaluations that may still fail.
 
-An evaluation may be on the list only by rule: a native histogram in its data or answer, an expected annotation, or a
-feature newer than the float engine. `python -m tests.promql.acceptance` writes the list anew from what fails now.
+`python -m tests.promql.acceptance` takes from the list what passes by now; it never grows.
 """
 
 from __future__ import annotations
@@ -23,11 +22,8 @@ EXCEPTIONS = Path(__file__).parent / "exceptions.txt"
 WHOLE = ("literals", "selectors", "staleness", "at_modifier", "trig_functions")
 """Scripts that pass whole."""
 
-NEWER_FEATURES = frozenset({"start timestamps", "trim operators"})
-"""Features that the engine does not have yet, by the runner's names."""
-
 _HEADER = """\
-# Evaluations of ../shared/promql-tests that do not pass yet: why each may be here, a tab, its name.
+# Evaluations of ../shared/promql-tests that do not pass yet.
 # Written by `python -m tests.promql.acceptance`; a test fails when one of them passes.
 """
 
@@ -43,32 +39,28 @@ def run_file(path: Path, mode: str = "plain") -> list[CaseResult]:
     return asyncio.run(run_script(commands, file=path.name, engine=EngineUnderTest(engine)))
 
 
-def excuse(case: CaseResult) -> str:
-    """Why the case may fail, or ""."""
-    if case.traits.has_native_histogram:
-        return "native histogram"
-    newer = sorted(NEWER_FEATURES.intersection(case.traits.features))
-    if newer:
-        return ", ".join(newer)
-    return "annotation" if case.traits.expects_annotation else ""
-
-
-def read_exceptions() -> dict[str, str]:
-    """Excuse by name."""
+def read_exceptions() -> list[str]:
+    """Names."""
     lines = EXCEPTIONS.read_bytes().decode("utf-8", "surrogateescape").splitlines()
-    pairs = (line.split("\t", 1) for line in lines if line and not line.startswith("#"))
-    return {name: reason for reason, name in pairs}
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def main() -> None:
-    failing = [case for path in sorted(SCRIPTS.glob("*.test")) for case in run_file(path) if not case.passed]
-    inexcusable = [case for case in failing if not excuse(case)]
-    listed = "".join(f"{excuse(case)}\t{case.name}\n" for case in failing if excuse(case))
+    failing = {
+        case.name: case
+        for path in sorted(SCRIPTS.glob("*.test"))
+        for mode in MODES
+        for case in run_file(path, mode)
+        if not case.passed
+    }
+    known = read_exceptions()
+    listed = "".join(f"{name}\n" for name in known if name in failing)
     EXCEPTIONS.write_bytes((_HEADER + listed).encode("utf-8", "surrogateescape"))
-    print(f"{len(failing) - len(inexcusable)} listed")
-    for case in inexcusable:
+    broken = [case for name, case in failing.items() if name not in known]
+    print(f"{len(failing) - len(broken)} listed")
+    for case in broken:
         print(f"FAIL {case.name}: {case.problem}\nexpected {case.expected}\ngot {case.got}\n")
-    sys.exit(1 if inexcusable else 0)
+    sys.exit(1 if broken else 0)
 
 
 if __name__ == "__main__":

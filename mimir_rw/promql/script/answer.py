@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
 
 from mimir_rw.promql.script.commands import Labels
 from mimir_rw.storage.contract import Queryable
+
+if TYPE_CHECKING:
+    from mimir_rw._native import HistogramParts
+
+AnswerValue: TypeAlias = Union[float, "HistogramParts"]
 
 
 class AnswerKind(enum.StrEnum):
@@ -22,7 +27,7 @@ class AnswerSeries:
     """One series, points ascending in time: (ms, value). A scalar is one series without labels."""
 
     labels: Labels
-    points: tuple[tuple[int, float], ...]
+    points: tuple[tuple[int, AnswerValue], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mimir_rw.promql.literals import format_float
 from mimir_rw.promql.quoting import quote
-from mimir_rw.promql.script.answer import Answer, AnswerKind, AnswerSeries
+from mimir_rw.promql.script.answer import Answer, AnswerKind, AnswerSeries, AnswerValue
 from mimir_rw.promql.script.commands import (
     Evaluation,
     Expectation,
@@ -19,21 +18,11 @@ from mimir_rw.promql.script.commands import (
     RangeVector,
     TextPattern,
 )
+from mimir_rw.promql.script.histograms import format_histogram, parts_of_points, same_histogram
+from mimir_rw.promql.script.numbers import almost_equal
 
-TOLERANCE = 1e-6
-_NORMAL_MIN = sys.float_info.min
-
-
-def almost_equal(a: float, b: float) -> bool:
-    """Equal within a relative tolerance of 1e-6; NaN equals NaN."""
-    if math.isnan(a) or math.isnan(b):
-        return math.isnan(a) and math.isnan(b)
-    if a == b:
-        return True
-    total = abs(a) + abs(b)
-    if a == 0 or b == 0 or total < _NORMAL_MIN:
-        return abs(a - b) < TOLERANCE * _NORMAL_MIN
-    return abs(a - b) / min(total, sys.float_info.max) < TOLERANCE
+if TYPE_CHECKING:
+    from mimir_rw._native import HistogramParts
 
 
 def compare(case: Evaluation, answer: Answer) -> str:
@@ -72,7 +61,8 @@ def compare_value(expected: Expectation, answer: Answer, times: RangeVector) -> 
     if (expected.scalar is not None) != (answer.kind is AnswerKind.SCALAR):
         return f"unexpected type: {answer.kind.value}"
     if expected.scalar is not None:
-        return "" if almost_equal(expected.scalar, answer.series[0].points[0][1]) else "the value differs"
+        value = answer.series[0].points[0][1]
+        return "" if _value_equal(expected.scalar, None, value) else "the value differs"
     if answer.kind is AnswerKind.MATRIX and expected.ordered:
         return "expected an ordered result, got a matrix"
     return _series(expected, answer, times)
@@ -108,10 +98,17 @@ def _points_equal(expected: Sequence[Point], series: AnswerSeries, times: RangeV
     wanted = [(times.start_ms + i * times.step_ms, point) for i, point in enumerate(expected) if point is not None]
     if len(wanted) != len(series.points) or any(t > times.end_ms for t, _ in wanted):
         return False
+    histograms = parts_of_points(point for _, point in wanted)
     return all(
-        time == at and isinstance(point, float) and almost_equal(point, value)
-        for (time, point), (at, value) in zip(wanted, series.points, strict=True)
+        time == at and _value_equal(point, histogram, value)
+        for (time, point), histogram, (at, value) in zip(wanted, histograms, series.points, strict=True)
     )
+
+
+def _value_equal(point: Point, histogram: HistogramParts | None, value: AnswerValue) -> bool:
+    if isinstance(value, tuple):
+        return isinstance(point, HistogramPoint) and histogram is not None and same_histogram(point, histogram, value)
+    return isinstance(point, float) and almost_equal(point, value)
 
 
 def format_labels(labels: Labels) -> str:
@@ -129,17 +126,26 @@ def format_expected(expected: Expectation) -> str:
         return quote(expected.string)
     if expected.scalar is not None:
         return format_float(expected.scalar)
-    lines = [f"{format_labels(labels)} {' '.join(map(_point, points))}" for labels, points in expected.series.items()]
+    lines = [f"{format_labels(labels)} {' '.join(_points(points))}" for labels, points in expected.series.items()]
     lines += [f"warning: {pattern}" for pattern in expected.warn] + [f"info: {pattern}" for pattern in expected.info]
     return "\n".join(lines) or "nothing"
 
 
+def _points(points: Sequence[Point]) -> list[str]:
+    return [
+        format_histogram(histogram) if histogram is not None else _point(point)
+        for point, histogram in zip(points, parts_of_points(points), strict=True)
+    ]
+
+
 def _point(point: Point) -> str:
-    if point is None:
-        return "_"
     if isinstance(point, Marker):
         return str(point.value)
-    return "{{histogram}}" if isinstance(point, HistogramPoint) else format_float(point)
+    return format_float(point) if isinstance(point, float) else "_"
+
+
+def _value(value: AnswerValue) -> str:
+    return format_histogram(value) if isinstance(value, tuple) else format_float(value)
 
 
 def format_answer(answer: Answer, times: RangeVector) -> str:
@@ -147,10 +153,10 @@ def format_answer(answer: Answer, times: RangeVector) -> str:
     if answer.kind is AnswerKind.STRING:
         return quote(answer.text)
     if answer.kind is AnswerKind.SCALAR:
-        return format_float(answer.series[0].points[0][1])
+        return _value(answer.series[0].points[0][1])
     lines = []
     for series in answer.series:
-        values = [format_float(value) for _, value in series.points]
+        values = [_value(value) for _, value in series.points]
         if answer.kind is AnswerKind.MATRIX:
             values = _on_grid(series, times)
         lines.append(f"{format_labels(series.labels)} {' '.join(values)}")
@@ -163,7 +169,7 @@ def _on_grid(series: AnswerSeries, times: RangeVector) -> list[str]:
     for at, value in series.points:
         steps, off = divmod(at - times.start_ms, times.step_ms or 1)
         if off or steps < 0:
-            out.append(f"{format_float(value)}@{at}")
+            out.append(f"{_value(value)}@{at}")
             continue
-        out += ["_"] * (steps - len(out)) + [format_float(value)]
+        out += ["_"] * (steps - len(out)) + [_value(value)]
     return out

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mimir_rw._native import SampleColumns
 from mimir_rw.promql.engine import Engine
 from mimir_rw.promql.exec.values import Scalar, String, Vector
 from mimir_rw.promql.result import RangeSamples, Result
-from mimir_rw.promql.script.answer import Answer, AnswerKind, AnswerSeries
+from mimir_rw.promql.script.answer import Answer, AnswerKind, AnswerSeries, AnswerValue
 from mimir_rw.storage.contract import Queryable
 
 
@@ -37,21 +40,38 @@ def _series(result: Result) -> tuple[AnswerSeries, ...]:
     if isinstance(value, Scalar):
         return (AnswerSeries((), tuple(zip(times.tolist(), value.values.tolist(), strict=True))),)
     if isinstance(value, Vector):
-        return tuple(
-            AnswerSeries(_labels(row), tuple(zip(times[mask].tolist(), values[mask].tolist(), strict=True)))
-            for row, values, mask in zip(value.labels.rows(), value.values, value.mask, strict=True)
-        )
+        rows = value.labels.rows()
+        return tuple(AnswerSeries(_labels(labels), _cells(value, row, times)) for row, labels in enumerate(rows))
     return _range_series(value) if isinstance(value, RangeSamples) else ()
 
 
-def _range_series(value: RangeSamples) -> tuple[AnswerSeries, ...]:
-    columns = value.columns
-    offsets, ts, values = columns.offsets, np.asarray(columns.ts), np.asarray(columns.values)
-    spans = [slice(int(offsets[row]), int(offsets[row + 1])) for row in range(len(columns))]
-    return tuple(
-        AnswerSeries(_labels(row), tuple(zip(ts[span].tolist(), values[span].tolist(), strict=True)))
-        for row, span in zip(value.labels.rows(), spans, strict=True)
+def _cells(vector: Vector, row: int, times: NDArray[np.int64]) -> tuple[tuple[int, AnswerValue], ...]:
+    mask = vector.mask[row]
+    points: list[tuple[int, AnswerValue]] = list(
+        zip(times[mask].tolist(), vector.values[row][mask].tolist(), strict=True)
     )
+    if vector.histograms is not None:
+        index, column = vector.histograms.index[row], vector.histograms.column
+        points += [(int(times[step]), column.part(int(index[step]))) for step in np.flatnonzero(index >= 0)]
+        points.sort(key=itemgetter(0))
+    return tuple(points)
+
+
+def _range_series(value: RangeSamples) -> tuple[AnswerSeries, ...]:
+    columns, rows = value.columns, value.labels.rows()
+    return tuple(AnswerSeries(_labels(labels), _samples(columns, row)) for row, labels in enumerate(rows))
+
+
+def _samples(columns: SampleColumns, row: int) -> tuple[tuple[int, AnswerValue], ...]:
+    span = slice(int(columns.offsets[row]), int(columns.offsets[row + 1]))
+    points: list[tuple[int, AnswerValue]] = list(
+        zip(columns.ts[span].tolist(), columns.values[span].tolist(), strict=True)
+    )
+    if columns.histogram_count:
+        offsets, ts, column = columns.histogram_offsets, columns.histogram_ts, columns.histogram_column
+        points += [(int(ts[at]), column.part(at)) for at in range(int(offsets[row]), int(offsets[row + 1]))]
+        points.sort(key=itemgetter(0))
+    return tuple(points)
 
 
 def _labels(row: dict[str, str]) -> tuple[tuple[str, str], ...]:

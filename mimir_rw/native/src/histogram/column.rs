@@ -28,6 +28,9 @@ fn side((spans, counts): Side) -> PyResult<Buckets> {
         .into_iter()
         .map(|(offset, length)| Span { offset, length })
         .collect();
+    if spans.iter().skip(1).any(|span| span.offset < 0) {
+        return Err(PyValueError::new_err("spans of a histogram overlap"));
+    }
     let buckets: u64 = spans.iter().map(|span| u64::from(span.length)).sum();
     match buckets == counts.len() as u64 {
         true => Ok(Buckets { spans, counts }),
@@ -103,6 +106,50 @@ impl HistogramColumn {
     fn from_bytes(py: Python<'_>, data: Bytes) -> PyResult<Self> {
         let decoded = py.detach(|| column_codec::decode(&data));
         decoded.map_err(|e| DecodeError::new_err(format!("cannot decode histograms: {e}")))
+    }
+
+    /// Histogram `number` and after it `times` more, each `increment` (the first of its column) further.
+    fn progression(
+        &self,
+        number: usize,
+        increment: &Self,
+        times: usize,
+        sign: f64,
+    ) -> PyResult<Self> {
+        let mut next = (**self.items.get(number).ok_or_else(no_item)?).clone();
+        let step = increment.items.first().ok_or_else(no_item)?;
+        let mut items = vec![Arc::new(next.clone())];
+        for _ in 0..times {
+            match sign < 0.0 {
+                true => next.sub(step),
+                false => next.add(step),
+            }
+            .map_err(|_| PyValueError::new_err("custom and exponential buckets do not add up"))?;
+            items.push(Arc::new(next.clone()));
+        }
+        Ok(Self { items })
+    }
+
+    /// Whether `number` began anew since `previous`.
+    fn is_reset(&self, number: usize, previous: &Self, previous_number: usize) -> PyResult<bool> {
+        let previous = previous.items.get(previous_number).ok_or_else(no_item)?;
+        Ok(self
+            .items
+            .get(number)
+            .ok_or_else(no_item)?
+            .is_reset_after(previous))
+    }
+
+    /// Each without empty buckets.
+    fn compacted(&self) -> Self {
+        let compact = |item: &Arc<FloatHistogram>| {
+            let mut item = (**item).clone();
+            item.compact();
+            Arc::new(item)
+        };
+        Self {
+            items: self.items.iter().map(compact).collect(),
+        }
     }
 
     fn part(&self, number: usize) -> PyResult<Parts> {

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
+from mimir_rw._native import SampleColumns
 from mimir_rw.model.errors import QueryFailed
 from mimir_rw.model.labels import Matcher, MatchType
 from mimir_rw.promql.script.answer import Answer, AnswerKind, AnswerSeries
 from mimir_rw.promql.script.commands import Load
-from mimir_rw.promql.script.compare import almost_equal
 from mimir_rw.promql.script.language import parse_script
-from mimir_rw.promql.script.runner import NO_HISTOGRAMS, CaseResult, run_script
+from mimir_rw.promql.script.numbers import almost_equal
+from mimir_rw.promql.script.runner import CaseResult, run_script
 from mimir_rw.promql.script.storage import STALE_BITS, ScriptStorage
 from mimir_rw.storage.contract import Queryable, SelectHints
 
@@ -170,38 +171,6 @@ async def test_annotations(expected: str, passes: bool) -> None:
     assert (await only(f"eval range from 0 to 1 step 1 up\n {expected}", answer)).passed == passes
 
 
-async def test_native_histograms_are_not_run() -> None:
-    script = "load 1m\n h {{count:1}}\n up 1\neval instant at 0 h\neval instant at 0 up\n up 1\n"
-    script += "eval instant at 0 {__name__=~'.+'}"
-    results = await run_script(parse_script(script), file="a.test", engine=FakeEngine(constant(1)))
-    assert [result.problem for result in results] == [NO_HISTOGRAMS, "", NO_HISTOGRAMS]
-    assert [result.traits.has_native_histogram for result in results] == [True, False, True]
-
-
-async def test_traits() -> None:
-    script = """
-load_with_nhcb 1m
-  h_bucket{le="1"} 1
-  s@st -1m
-  s 1
-eval instant at 0 h
-eval instant at 0 s
-eval range from 0 to 1 step 1 limitk(1, a[1m]) + (
-  expect info
-"""
-    h, s, many = await run_script(parse_script(script), file="a.test", engine=FakeEngine(constant(1)))
-    assert h.traits.has_native_histogram
-    assert s.traits.features == ("start timestamps",)
-    assert many.traits.features == ()  # does not parse
-    assert many.traits.expects_annotation
-    script = "eval instant at 0 info(limitk(1, rate(a[step()] smoothed) + fill(0) "
-    script += "(b offset (1m+1m) </ mad_over_time(c[1h]))))"
-    (many,) = await run_script(parse_script(script), file="a.test", engine=FakeEngine(constant(1)))
-    assert many.traits.features == (
-        "duration expressions", "fill modifiers", "info", "limitk", "mad_over_time", "smoothed", "trim operators",
-    )  # fmt: skip
-
-
 async def test_storage_selects_sorted_series_and_cuts_times() -> None:
     storage = ScriptStorage()
     (load, more) = parse_script('load 10s\n b 1 stale 3\n a{x="y"} 5\n c {{count:1}}\nload 10s\n b _ _ 4 5')
@@ -210,15 +179,18 @@ async def test_storage_selects_sorted_series_and_cuts_times() -> None:
         storage.load(command)
     everything = Matcher(MatchType.REGEX, "__name__", ".+")
     found = await storage.select([everything], SelectHints(0, 100_000))
-    assert found.labels.rows() == [{"__name__": "a", "x": "y"}, {"__name__": "b"}]
+    assert found.labels.rows() == [{"__name__": "a", "x": "y"}, {"__name__": "b"}, {"__name__": "c"}]
     columns = found.decode(1, 2, 10_000, 20_000)
     assert columns.offsets.tolist() == [0, 2]
     assert columns.ts.tolist() == [10_000, 20_000]
     assert columns.values.view("u8")[0] == STALE_BITS
     assert columns.values[1] == 4
-    assert found.sample_count_max(0, 2) == 5
+    assert found.sample_count_max(0, 3) == 6
     none = Matcher(MatchType.EQUAL, "x", "")
-    assert (await storage.select([everything, none], SelectHints(0, 1))).labels.rows() == [{"__name__": "b"}]
+    assert (await storage.select([everything, none], SelectHints(0, 1))).labels.rows() == [
+        {"__name__": "b"},
+        {"__name__": "c"},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -230,3 +202,48 @@ async def test_storage_selects_sorted_series_and_cuts_times() -> None:
 )  # fmt: skip
 def test_almost_equal(a: float, b: float, equal: bool) -> None:
     assert almost_equal(a, b) == equal
+
+
+async def test_counter_histograms_of_one_chunk_follow_without_a_reset() -> None:
+    script = "load 1m\n h {{count:1 buckets:[1]}}+{{count:1 buckets:[1]}}x1 {{count:1 buckets:[1]}} 5 {{count:9}}\n"
+    storage = loaded(script + " g {{count:1 counter_reset_hint:gauge}}x1\n")
+    columns = await samples(storage, "h")
+    assert columns.histogram_ts.tolist() == [0, 60_000, 120_000, 240_000]
+    assert [columns.histogram_column.part(i)[0] for i in range(4)] == [0, 2, 0, 0]
+    assert columns.ts.tolist() == [180_000]
+    gauges = (await samples(storage, "g")).histogram_column
+    assert [gauges.part(i)[0] for i in range(len(gauges))] == [3, 3]
+
+
+async def test_classic_histograms_become_ones_with_custom_buckets() -> None:
+    script = """
+load_with_nhcb 1m
+  h_bucket{le="1",a="b"} 1 2
+  h_bucket{le="5",a="b"} 4 _
+  h_bucket{le="+Inf",a="b"} 6 9
+  h_sum{a="b"} 10 20
+  h_bucket{a="b",le="bad"} 1
+"""
+    columns = await samples(loaded(script), "h")
+    first, second = (columns.histogram_column.part(i) for i in range(2))
+    assert first == (0, -53, 0.0, 0.0, 6.0, 10.0, ([(0, 3)], [1.0, 3.0, 2.0]), ([], []), [1.0, 5.0])
+    assert second[4:] == (9.0, 20.0, ([(0, 2)], [2.0, 7.0]), ([], []), [1.0])
+
+
+async def test_start_timestamps_are_relative_to_their_points() -> None:
+    columns = await samples(loaded("load 1m\n s@st -10s _ -1m\n s 1 2 3\n"), "s")
+    assert columns.start_ts is not None
+    assert columns.start_ts.tolist() == [-10_000, 0, 60_000]
+
+
+def loaded(script: str) -> ScriptStorage:
+    storage = ScriptStorage()
+    for command in parse_script(script):
+        assert isinstance(command, Load)
+        storage.load(command)
+    return storage
+
+
+async def samples(storage: ScriptStorage, name: str) -> SampleColumns:
+    found = await storage.select([Matcher(MatchType.EQUAL, "__name__", name)], SelectHints(0, 10**7))
+    return found.decode(0, 1, 0, 10**7)
