@@ -22,6 +22,7 @@ from mimir_rw.promql.exec.evaluation import BATCH_BYTES, Deadline, Evaluation
 from mimir_rw.promql.exec.functions_range import windows
 from mimir_rw.promql.exec.memory import MemoryAccount
 from mimir_rw.promql.exec.shared_values import SharedValues
+from mimir_rw.promql.exec.step_samples import count_samples
 from mimir_rw.promql.exec.values import Scalar, String, Vector, drop_metadata, remove_marked_names
 from mimir_rw.promql.explain import Explanation, SelectTrace, Tracer
 from mimir_rw.promql.parsed import INLINE_CHARACTERS_MAX, ParsedTexts, check_result_type
@@ -52,13 +53,14 @@ class EngineOptions:
 class QueryLimits:
     """Of one query. None: the engine's own. memory_bytes_max 0: no limit.
 
-    explain: the result comes with an explanation.
+    explain: the result comes with an explanation. count_samples: its statistics with samples by step.
     """
 
     timeout_s: float | None = None
     lookback_ms: int | None = None
     memory_bytes_max: int = 0
     explain: bool = False
+    count_samples: bool = False
     delayed_name_removal: bool | None = None
 
 
@@ -112,6 +114,9 @@ class Engine:
                 selected = self._clock.monotonic()
                 evaluation = self._evaluation(plan, gathered, deadline, limits)
                 result = await self._offload.run(evaluate, plan, evaluation)
+                if limits.count_samples:
+                    counting = self._evaluation(plan, gathered, deadline, replace(limits, explain=False))
+                    result = await self._offload.run(_with_samples, plan, counting, result)
         except TimeoutError:
             raise QueryTimeout("query timed out in query execution") from None
         finally:
@@ -172,6 +177,13 @@ def evaluate(plan: Plan, ev: Evaluation) -> Result:
         stats=QueryStats(ev.memory.samples_read, ev.memory.peak_bytes, 0.0, 0.0, 0.0),
         explanation=None if ev.tracer is None else _explanation(plan, ev, ev.tracer),
     )
+
+
+def _with_samples(plan: Plan, ev: Evaluation, result: Result) -> Result:
+    with np.errstate(all="ignore"):
+        counted = count_samples(ev, plan.expr)
+    stats = replace(result.stats, queryable=tuple(counted.queryable.tolist()), read=tuple(counted.read.tolist()))
+    return replace(result, stats=stats)
 
 
 def _explanation(plan: Plan, ev: Evaluation, tracer: Tracer) -> Explanation:

@@ -30,13 +30,18 @@ class RangeSamples:
 
 @dataclass(frozen=True, slots=True)
 class QueryStats:
-    """samples_read: samples decoded; peak_bytes: the most the evaluation held, as estimated. Times in seconds."""
+    """samples_read: samples decoded; peak_bytes: the most the evaluation held, as estimated. Times in seconds.
+
+    queryable, read: samples by step, see `exec.step_samples.StepSamples`; empty where they were not asked for.
+    """
 
     samples_read: int
     peak_bytes: int
     prepare_s: float
     select_s: float
     evaluate_s: float
+    queryable: tuple[int, ...] = ()
+    read: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

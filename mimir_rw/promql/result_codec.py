@@ -206,10 +206,17 @@ def _decode_result(header: Header, parts: Sequence[memoryview]) -> Outcome:
         steps=steps,
         warnings=tuple(_text(text) for text in header["warnings"]),
         infos=tuple(_text(text) for text in header["infos"]),
-        stats=QueryStats(*header["stats"]),
+        stats=_decode_stats(header["stats"]),
         explanation=Explanation.from_json(json.loads(bytes(parts[-1]))) if header.get("explained") else None,
     )
     return Evaluated(result, int(header["series"]), int(header["bytes"]))
+
+
+def _decode_stats(fields: Sequence[Any]) -> QueryStats:
+    *plain, queryable, read = fields
+    samples, peak, *seconds = plain
+    prepare, select, evaluate = (float(each) for each in seconds)
+    return QueryStats(int(samples), int(peak), prepare, select, evaluate, tuple(queryable), tuple(read))
 
 
 def _vector(header: Header, parts: Sequence[memoryview], steps: Steps) -> Vector:

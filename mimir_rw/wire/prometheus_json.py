@@ -29,14 +29,17 @@ _TRUNCATED = "results truncated due to limit"
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Statistics of a query in the terms of the API; times in seconds."""
+    """Statistics of a query in the terms of the API; times in seconds. steps: time, queryable and read samples of each,
+    where they are shown."""
 
     prepare_s: float
     evaluate_s: float
     queue_s: float
     total_s: float
+    samples_queryable: int
     samples_read: int
     samples_peak: int
+    steps: Sequence[tuple[float, int, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,16 @@ def escape_html(encoded: bytes) -> bytes:
     return encoded.replace(b"<", b"\\u003c").replace(b">", b"\\u003e").replace(b"&", b"\\u0026")
 
 
-def _stats(stats: Stats) -> dict[str, dict[str, float]]:
+def _per_step(stats: Stats) -> dict[str, object]:
+    if not stats.steps:
+        return {}
+    return {
+        "totalQueryableSamplesPerStep": [(time, queryable) for time, queryable, _ in stats.steps],
+        "samplesReadPerStep": [(time, read) for time, _, read in stats.steps],
+    }
+
+
+def _stats(stats: Stats) -> dict[str, dict[str, object]]:
     return {
         "timings": {
             "evalTotalTime": stats.prepare_s + stats.evaluate_s,
@@ -133,8 +145,9 @@ def _stats(stats: Stats) -> dict[str, dict[str, float]]:
             "execTotalTime": stats.total_s,
         },
         "samples": {
-            "totalQueryableSamples": stats.samples_read,
+            "totalQueryableSamples": stats.samples_queryable,
             "samplesRead": stats.samples_read,
             "peakSamples": stats.samples_peak,
+            **_per_step(stats),
         },
     }

@@ -107,6 +107,17 @@ _MANY = [
     *("series?match[]=m", "series?match[]={i=~'[24]'}&match[]=m", "labels?", "labels?match[]=m"),
     *("label/i/values?", "label/job/values?match[]=m"),
 ]
+_READING = _words("""
+m sum(m) m+m rate(m[1m]) m[1m] 1 m@1700000300 m@1700000300+m rate(m[1m]@end()) rate(m[10s]) absent(nothing) vector(1)
+sum_over_time(m[1m:15s]) sum_over_time(m[30s:10s]offset%2020s) max_over_time(rate(m[1m])[5m:1m]) timestamp(m) m[1m:15s]
+avg_over_time(sum_over_time(m[1m:15s])[2m:30s]) max_over_time(m[10s:5s]) sum_over_time(m[1m:15s]@end()) -m
+m%20offset%201m+on(i)m m%20offset%20-30s absent_over_time(m[20s]) quantile_over_time(.5,m[2m])>3 topk(1,m) time()
+""")
+_COUNTED = [
+    *(f"query?time={_END_S}&query={query}" for query in _READING),
+    *(f"query_range?{_RANGE}&query={query}" for query in _READING if not query.startswith("m[")),
+    *(f"query_range?start={START_S - 40}&end={_END_S + 400}&step=110&query={query}" for query in _READING[:18]),
+]
 _LOOKBACKS = _words("1 10s 14.999 15 15.001 1m 10m 0 -1 nan 1e-9")
 _LOOKING_BACK = [
     *(f"query?time={_END_S + ahead}&query=count(m)" for ahead in (0, 10, 600)),
@@ -176,6 +187,7 @@ def groups() -> Iterator[tuple[str, list[Odd]]]:
         ],
     )
     yield "limits of results", [Odd(f"{target}&limit={limit}") for target in _MANY for limit in (1, 2, 4, 5, 6)]
+    yield "statistics", [Odd(f"{target}&stats={stats}") for target in _COUNTED for stats in ("true", "all")]
     yield "lookback", [Odd(f"{target}&lookback_delta={text}") for text in _LOOKBACKS for target in _LOOKING_BACK]
     yield (
         "precedence",
@@ -241,7 +253,8 @@ def _telling(text: bytes) -> tuple[object, ...]:
         return ("no JSON",)
     if answer["status"] == "error":
         return answer["errorType"], answer["error"]
-    return _data(answer["data"]), answer.get("warnings"), answer.get("infos")
+    # Prometheus gathers annotations in a map: their order is another one each time.
+    return _data(answer["data"]), *(sorted(answer.get(kind, ())) for kind in ("warnings", "infos"))
 
 
 def _data(data: Any) -> Any:
@@ -251,5 +264,6 @@ def _data(data: Any) -> Any:
     if not isinstance(data, dict):
         return data
     if "stats" in data:
-        return {**data, "stats": {name: sorted(values) for name, values in data["stats"].items()}}
+        timings, samples = data["stats"]["timings"], data["stats"]["samples"]
+        return {**data, "stats": [sorted(timings), {**samples, "peakSamples": None}]}
     return {name: _data(value) for name, value in data.items() if not ("type" in data and name in ("start", "end"))}

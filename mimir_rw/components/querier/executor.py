@@ -75,6 +75,7 @@ class QueryExecutor:
             lookback_ms=request.lookback_ms,
             memory_bytes_max=memory_bytes_max,
             explain=request.explain,
+            count_samples=request.stats != "",
             delayed_name_removal=limits.enable_delayed_name_removal,
         )
         if isinstance(request, InstantQuery):

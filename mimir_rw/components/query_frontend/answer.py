@@ -36,7 +36,7 @@ def result_json(result: Result, limit: int, stats: str, elapsed_s: float) -> byt
         data,
         warnings=warnings,
         infos=infos,
-        stats=_stats(result, elapsed_s) if stats else None,
+        stats=_stats(result, elapsed_s, per_step=stats == "all") if stats else None,
         explain=None if result.explanation is None else explanation_object(result.explanation),
     )
 
@@ -56,7 +56,7 @@ def _data(result: Result, limit: int) -> QueryData:
     return matrix_data(value.labels, steps.start, steps.step, value.values, value.mask, limit, histograms)
 
 
-def _stats(result: Result, elapsed_s: float) -> Stats:
+def _stats(result: Result, elapsed_s: float, *, per_step: bool) -> Stats:
     """Statistics in Prometheus' shape, with what this engine can tell."""
     stats = result.stats
     prepare_s = stats.prepare_s + stats.select_s
@@ -65,6 +65,8 @@ def _stats(result: Result, elapsed_s: float) -> Stats:
         evaluate_s=stats.evaluate_s,
         queue_s=max(0.0, elapsed_s - prepare_s - stats.evaluate_s),
         total_s=elapsed_s,
-        samples_read=stats.samples_read,
+        samples_queryable=sum(stats.queryable),
+        samples_read=sum(stats.read),
+        steps=list(zip(result.steps.seconds().tolist(), stats.queryable, stats.read, strict=True)) if per_step else [],
         samples_peak=stats.peak_bytes // 16,
     )

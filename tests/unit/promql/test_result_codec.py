@@ -16,7 +16,7 @@ from mimir_rw.promql.steps import Steps
 from mimir_rw.rpc.contracts.ingester import MetricMetadata
 from mimir_rw.rpc.transport import Message
 
-STATS = QueryStats(10, 20, 0.1, 0.2, 0.3)
+STATS = QueryStats(10, 20, 0.1, 0.2, 0.3, (5, 6), (5, 1))
 NAN = float("nan")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -63,7 +64,9 @@ def test_other_types() -> None:
 
 
 def test_stats() -> None:
-    stats = Stats(prepare_s=0.25, evaluate_s=0.5, queue_s=1.0, total_s=2.0, samples_read=3, samples_peak=2)
+    stats = Stats(
+        prepare_s=0.25, evaluate_s=0.5, queue_s=1.0, total_s=2.0, samples_queryable=5, samples_read=3, samples_peak=2
+    )
     assert json.loads(query_answer(scalar_data(0, 1.0), stats=stats))["data"]["stats"] == {
         "timings": {
             "evalTotalTime": 0.75,
@@ -73,5 +76,9 @@ def test_stats() -> None:
             "execQueueTime": 1.0,
             "execTotalTime": 2.0,
         },
-        "samples": {"totalQueryableSamples": 3, "samplesRead": 3, "peakSamples": 2},
+        "samples": {"totalQueryableSamples": 5, "samplesRead": 3, "peakSamples": 2},
     }
+    by_step = dataclasses.replace(stats, steps=[(1.0, 2, 2), (1.5, 3, 1)])
+    samples = json.loads(query_answer(scalar_data(0, 1.0), stats=by_step))["data"]["stats"]["samples"]
+    assert samples["totalQueryableSamplesPerStep"] == [[1, 2], [1.5, 3]]
+    assert samples["samplesReadPerStep"] == [[1, 2], [1.5, 1]]

@@ -60,7 +60,17 @@ async def test_range_query_limit_and_stats():
     assert [each["metric"]["x"] for each in answer["data"]["result"]] == ["1"]
     assert answer["data"]["result"][0]["values"] == [[0, "1"], [60, "2"]]
     assert answer["warnings"] == ["results truncated due to limit"]
-    assert answer["data"]["stats"]["samples"]["samplesRead"] > 0
+    samples = answer["data"]["stats"]["samples"]
+    assert (samples["totalQueryableSamples"], samples["samplesRead"]) == (4, 4)
+    assert samples["totalQueryableSamplesPerStep"] == samples["samplesReadPerStep"] == [[0, 2], [60, 2]]
+
+
+async def test_steps_are_counted_only_for_those_who_ask_for_all():
+    async with query_path(FakeIngester("a 1 2")) as frontend:
+        some = json.loads(await frontend.query("t", InstantQuery("a[2m]", 60_000, stats="true")))["data"]["stats"]
+        assert "stats" not in json.loads(await frontend.query("t", InstantQuery("a[2m]", 60_000)))["data"]
+    assert some["samples"].keys() == {"totalQueryableSamples", "samplesRead", "peakSamples"}
+    assert some["samples"]["samplesRead"] == 2
 
 
 @pytest.mark.parametrize("local", [True, False], ids=["one process", "across processes"])
