@@ -15,6 +15,8 @@ from mimir_rw.promql.exec.values import Value, Vector
 from mimir_rw.promql.printer import format_expr
 
 TEXT_CHARACTERS_MAX = 2_000
+OPERATORS_MAX = 2_000
+"""More of them, each with its text, are too much for an answer; the time of those left out is their parent's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +110,16 @@ class Tracer:
         self._notes = notes
         self._outermost: dict[int, _Running] = {}
         self._stack: list[_Running] = []
+        self._operators = 0
         self._samples_by_select: dict[int, int] = {}
 
     def run(self, node: Expr, evaluate: Callable[[], Value], peak_bytes: Callable[[], int]) -> Value:
         """The value of `evaluate`, which carries out `node`. peak_bytes: of the query, so far."""
         siblings = self._stack[-1].children if self._stack else self._outermost
+        if id(node) not in siblings:
+            if self._operators >= OPERATORS_MAX:
+                return evaluate()
+            self._operators += 1
         entry = siblings.setdefault(id(node), _Running(node, notes=dict.fromkeys(self._notes.get(id(node), ()))))
         self._stack.append(entry)
         began = self._monotonic()

@@ -7,7 +7,7 @@ import json
 
 from mimir_rw.kit.offload import InlineOffload
 from mimir_rw.promql.engine import Engine, QueryLimits
-from mimir_rw.promql.explain import Explanation, OperatorTrace
+from mimir_rw.promql.explain import OPERATORS_MAX, Explanation, OperatorTrace
 from mimir_rw.promql.result import Result
 from mimir_rw.promql.result_codec import Evaluated, decode_outcome, encode_outcome
 from tests.unit.promql.memory_storage import MemoryQueryable, series
@@ -86,6 +86,16 @@ def test_rewrites_are_named_where_they_did_something() -> None:
     assert explanation.root is not None
     assert explanation.root.kind == "+"
     assert explanation.root.children[0].notes == () or "evaluated once for all steps" in explanation.root.notes
+
+
+def test_operators_of_a_huge_query_are_told_up_to_a_bound() -> None:
+    sums = [f"({'+'.join(['requests_total'] * 200)})" for _ in range(12)]
+    root = root_of("+".join(f"{each} * {number}" for number, each in enumerate(sums)))
+    stack, count = [root], 0
+    while stack:
+        count += 1
+        stack.extend(stack.pop().children)
+    assert count <= OPERATORS_MAX
 
 
 def test_it_survives_json_and_the_wire() -> None:
