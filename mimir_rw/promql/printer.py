@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from mimir_rw.model.labels import METRIC_NAME, Matcher, MatchType
 from mimir_rw.promql.ast import (
@@ -23,6 +23,8 @@ from mimir_rw.promql.ast import (
     UnaryExpr,
     VectorMatching,
     VectorSelector,
+    children,
+    walk,
 )
 from mimir_rw.promql.literals import format_duration, format_float
 from mimir_rw.promql.quoting import quote
@@ -65,33 +67,47 @@ def format_expr(expr: Expr) -> str:
 
 
 def pretty(expr: Expr) -> str:
-    """The expression with what is longer than a line broken up and indented, as `/format_query` answers."""
-    return _pretty(expr, 0)
+    """The expression with what is longer than a line broken up and indented, as `/format_query` answers.
+
+    The time is linear in the text: a line is made only of parts that fit into one.
+    """
+    return _pretty(expr, 0, _short_lines(expr))
 
 
-def _pretty(expr: Expr, level: int) -> str:
+def _short_lines(expr: Expr) -> dict[int, str]:
+    """By id of a node, its text on one line where that is no longer than a line."""
+    lines: dict[int, str] = {}
+    for node in reversed([*walk(expr)]):
+        if all(id(child) in lines for child in children(node)):
+            line = format_expr(node)
+            if len(line.encode("utf-8", "surrogateescape")) <= LINE_BYTES_MAX:
+                lines[id(node)] = line
+    return lines
+
+
+def _pretty(expr: Expr, level: int, lines: Mapping[int, str]) -> str:
     indent = _INDENT * level
     if isinstance(expr, UnaryExpr):
-        return indent + expr.op.value + _pretty(expr.expr, level).strip()
-    line = format_expr(expr)
-    if len(line.encode("utf-8", "surrogateescape")) <= LINE_BYTES_MAX:
+        return indent + expr.op.value + _pretty(expr.expr, level, lines).strip()
+    line = lines.get(id(expr))
+    if line is not None:
         return line if isinstance(expr, SubqueryExpr) else indent + line
     match expr:
         case AggregateExpr():
-            param = "" if expr.param is None else _pretty(expr.param, level + 1) + ",\n"
-            return f"{indent}{_aggregation(expr)}(\n{param}{_pretty(expr.expr, level + 1)}\n{indent})"
+            param = "" if expr.param is None else _pretty(expr.param, level + 1, lines) + ",\n"
+            return f"{indent}{_aggregation(expr)}(\n{param}{_pretty(expr.expr, level + 1, lines)}\n{indent})"
         case BinaryExpr():
-            lhs, rhs = _pretty(expr.lhs, level + 1), _pretty(expr.rhs, level + 1)
+            lhs, rhs = _pretty(expr.lhs, level + 1, lines), _pretty(expr.rhs, level + 1, lines)
             return f"{lhs}\n{indent}{_operator(expr)}\n{rhs}"
         case Call():
-            args = ",\n".join([_pretty(arg, level + 1) for arg in expr.args])
+            args = ",\n".join([_pretty(arg, level + 1, lines) for arg in expr.args])
             return f"{indent}{expr.func.name}(\n{args}\n{indent})"
         case ParenExpr():
-            return f"{indent}(\n{_pretty(expr.expr, level + 1)}\n{indent})"
+            return f"{indent}(\n{_pretty(expr.expr, level + 1, lines)}\n{indent})"
         case SubqueryExpr():
-            return _pretty(expr.expr, level) + _window(expr)
+            return _pretty(expr.expr, level, lines) + _window(expr)
         case _:
-            return indent + line
+            return indent + format_expr(expr)
 
 
 def format_matcher(matcher: Matcher) -> str:

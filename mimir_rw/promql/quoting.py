@@ -51,7 +51,8 @@ def quote_char(char: str) -> str:
 
 
 def unicode_name(char: str) -> str:
-    """Go's `%#U`: `U+0071 'q'`."""
+    """Go's `%#U`: `U+0071 'q'`; a byte that is not UTF-8 is U+FFFD."""
+    char = "\ufffd" if "\ud800" <= char <= "\udfff" else char
     code = ord(char)
     return f"U+{code:04X} '{char}'" if char.isprintable() else f"U+{code:04X}"
 

@@ -1,54 +1,61 @@
-"""Mutated queries: whatever the text, the parser gives a tree that prints and reads back, or a ParseError."""
+"""A bounded share of the fuzz run of the parser; `python -m tests.fuzz.promql_text` runs longer."""
 
 from __future__ import annotations
 
-import json
+import itertools
 import random
 from pathlib import Path
 
 import pytest
 
-from mimir_rw.promql.errors import ParseError
-from mimir_rw.promql.parser import parse_expression
-from mimir_rw.promql.printer import format_expr, pretty
+from tests.differential.peers import REFERENCE, reference_binary, start_prometheus, version_of
+from tests.fuzz.promql_text import Reference, check, check_growth, steps, texts, told_otherwise
 
-RECORDS = json.loads((Path(__file__).parents[1] / "golden" / "promql_parse" / "promql_parse.json").read_text())
-CORPUS = [record["expr"] for record in RECORDS]
-ALPHABET = "abeinostux_:019.eE+-*/%^=!~<>@#()[]{},\"'`\\ \n\t\0\u00e9\ufffd\ud800\U0001f600"
-ROUNDS = 100_000
-
-
-def _mutate(rng: random.Random, text: str) -> str:
-    for _ in range(rng.randint(1, 4)):
-        at, other = rng.randint(0, len(text)), rng.randint(0, len(text))
-        match rng.randrange(5):
-            case 0:
-                text = text[:at] + rng.choice(ALPHABET) + text[at:]
-            case 1:
-                text = text[:at] + text[at + rng.randint(1, 4) :]
-            case 2:
-                text = text[:at] + text[other : other + 12] + text[at:]
-            case 3:
-                donor = rng.choice(CORPUS)
-                text = text[:at] + donor[rng.randint(0, len(donor)) :]
-            case _:
-                text = text[:at] + text[at : at + 3] * rng.randint(2, 40) + text[at:]
-    return text
+ROUNDS = 40_000
+GROWN = 400
+ASKED = 4_000
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_mutated_queries() -> None:
+def test_random_texts() -> None:
+    trees = sum(check(text) for text in itertools.islice(texts(1), ROUNDS))
+    assert trees > ROUNDS // 4
+
+
+@pytest.mark.timeout(300)
+def test_steps_grow_with_the_text() -> None:
     rng = random.Random(1)
-    trees = 0
-    for _ in range(ROUNDS):
-        text = _mutate(rng, rng.choice(CORPUS))
-        try:
-            expr = parse_expression(text)
-        except ParseError:
-            continue
-        trees += 1
-        printed = format_expr(expr)
-        assert format_expr(parse_expression(printed)) == printed, text
-        parse_expression(pretty(expr))
-    assert trees > ROUNDS // 20
+    for text in itertools.islice(texts(2), GROWN):
+        check_growth(rng, text)
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_texts_are_formatted_and_refused_as_by_prometheus(tmp_path: Path) -> None:
+    binary = reference_binary()
+    if version_of(binary) < REFERENCE:
+        pytest.skip("an older Prometheus has other rules")
+    process = start_prometheus(tmp_path, binary)
+    try:
+        reference = Reference(process.port)
+        found = [told_otherwise(text, reference) for text in itertools.islice(texts(3), ASKED)]
+    finally:
+        process.kill()
+    assert not any(found), "\n".join(filter(None, found))
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["{} + foo", "abs({})", "({})", "sum by (a) ({} + foo)", "abs(last_over_time(({})[5m:]))", "topk(1, {})"],
+)
+def test_steps_grow_with_the_height(form: str) -> None:
+    """Each level costs the same steps at any height. (Signs are short: a hundred of them are still one line.)"""
+    counts = []
+    for height in (24, 48, 96):
+        text = "foo"
+        for _ in range(height // form.count("(") if "(" in form else height):
+            text = form.format(text)
+        counts.append(steps(text))
+    assert counts[2] - counts[1] <= 2.2 * (counts[1] - counts[0]) + 200
