@@ -93,14 +93,12 @@ class Histograms:
     classic: Buckets
     native: Vector | None
 
-    def quantile(
-        self, ev: Evaluation, quantile: NDArray[np.float64], classic_node: Expr, native_node: Expr
-    ) -> list[Vector]:
-        """Both kinds. The nodes are those that annotations name."""
-        classic = self.classic.quantile(ev, quantile, classic_node)
+    def quantile(self, ev: Evaluation, quantile: NDArray[np.float64], node: Expr) -> list[Vector]:
+        """Both kinds. node: where they come from, for annotations."""
+        classic = self.classic.quantile(ev, quantile, node)
         if self.native is None:
             return [classic]
-        return [histogram_native.quantile(ev, self.native, quantile, native_node), classic]
+        return [histogram_native.quantile(ev, self.native, quantile, node), classic]
 
 
 def collect_histograms(ev: Evaluation, node: Expr) -> Histograms:
@@ -150,7 +148,7 @@ def histogram_quantile(ev: Evaluation, node: Call) -> Vector:
     quantile = ev.scalar(node.args[0])
     histograms = collect_histograms(ev, node.args[1])
     check_quantiles(ev, quantile, node.args[0])
-    return _joined(ev, histograms.quantile(ev, quantile, node.args[1], node.args[0]))
+    return _joined(ev, histograms.quantile(ev, quantile, node.args[1]))
 
 
 def histogram_quantiles(ev: Evaluation, node: Call) -> Vector:
@@ -163,7 +161,7 @@ def histogram_quantiles(ev: Evaluation, node: Call) -> Vector:
     for arg in node.args[2:]:
         quantile = ev.scalar(arg)
         check_quantiles(ev, quantile, arg)
-        for part in histograms.quantile(ev, quantile, node.args[0], node.args[0]):
+        for part in histograms.quantile(ev, quantile, node.args[0]):
             parts += _labelled(part, name, quantile)
     return drop_names(merge_equal_rows(concat_vectors(parts)), delayed=ev.delayed_name_removal)
 
@@ -173,7 +171,7 @@ def histogram_fraction(ev: Evaluation, node: Call) -> Vector:
     histograms = collect_histograms(ev, node.args[2])
     parts = [histograms.classic.fraction(lower, upper)]
     if histograms.native is not None:
-        parts.insert(0, histogram_native.fraction(ev, histograms.native, lower, upper, node.args[0]))
+        parts.insert(0, histogram_native.fraction(ev, histograms.native, lower, upper, node.args[2]))
     return _joined(ev, parts)
 
 

@@ -32,6 +32,8 @@ def info(ev: Evaluation, node: Call) -> Vector:
     described = _matches_names(base.labels, selector.matchers)
     plain, rest = base.take(np.flatnonzero(described)), base.take(np.flatnonzero(~described))
     infos = select_vector(ev, selector)
+    if infos.histograms is not None and (infos.histograms.present() & base.steps_present()).any():
+        raise QueryFailed("info sample should be float")
     wanted = [m for m in selector.matchers if m.name != METRIC_NAME]
     enriched = _enrich(ev, rest, infos, select_times(ev, selector), wanted)
     return merge_equal_rows(concat_vectors([plain, enriched]))

@@ -135,7 +135,7 @@ def require_unique_one_side(sides: Sides, matching: VectorMatching) -> None:
     raise QueryFailed(
         f"found duplicate series for the match group {group.format_labels(0)} on the "
         f"{'left' if sides.swapped else 'right'} hand-side of the operation: "
-        f"[{labels.format_labels(1)}, {labels.format_labels(0)}];{_MANY_TO_MANY}"
+        f"[{labels.format_labels(0)}, {labels.format_labels(1)}];{_MANY_TO_MANY}"
     )
 
 

@@ -30,11 +30,11 @@ DATA = [
 MANY_TO_MANY = "many-to-many matching not allowed: matching labels must be unique on one side"
 DUPLICATES_RIGHT = (
     "found duplicate series for the match group {} on the right hand-side of the operation: "
-    '[{__name__="requests_total", i="1", job="a"}, {__name__="requests_total", i="0", job="a"}];' + MANY_TO_MANY
+    '[{__name__="requests_total", i="0", job="a"}, {__name__="requests_total", i="1", job="a"}];' + MANY_TO_MANY
 )
 DUPLICATES_LEFT = (
     'found duplicate series for the match group {job="a"} on the left hand-side of the operation: '
-    '[{__name__="requests_total", i="1", job="a"}, {__name__="requests_total", i="0", job="a"}];' + MANY_TO_MANY
+    '[{__name__="requests_total", i="0", job="a"}, {__name__="requests_total", i="1", job="a"}];' + MANY_TO_MANY
 )
 
 
