@@ -7,6 +7,7 @@ thread. The engine keeps no state between queries and can serve any number at on
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,11 +31,16 @@ from mimir_rw.promql.parser import parse_expression
 from mimir_rw.promql.plan.planner import Plan, make_plan
 from mimir_rw.promql.plan.selects import Gathered, gather
 from mimir_rw.promql.printer import format_matcher
+from mimir_rw.promql.reader import DEPTH_MAX
 from mimir_rw.promql.result import QueryStats, RangeSamples, Result, ResultType
 from mimir_rw.promql.steps import Bounds, TimeDefaults
 from mimir_rw.storage.contract import Queryable
 
 SAMPLES_MAX = 50_000_000
+_FRAMES_A_LEVEL = 20
+sys.setrecursionlimit(max(sys.getrecursionlimit(), DEPTH_MAX * _FRAMES_A_LEVEL))
+"""Operators call each other through several frames, and an expression may be DEPTH_MAX levels high, for which the
+interpreter's own bound is too low. Calls between Python functions take no stack of the thread."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,14 @@ from typing import Any, TypeVar
 
 import pytest
 
+from mimir_rw.kit.clock import SystemClock
 from mimir_rw.kit.offload import InlineOffload
 from mimir_rw.model.errors import BadRequest, LimitExceeded, QueryFailed, QueryTimeout
 from mimir_rw.promql.engine import Engine, EngineOptions, QueryLimits
 from mimir_rw.promql.exec.values import Scalar, String, Vector
+from mimir_rw.promql.reader import DEPTH_MAX
 from mimir_rw.promql.result import RangeSamples, Result, ResultType
+from mimir_rw.promql.result_codec import Evaluated, decode_outcome, encode_outcome
 from mimir_rw.storage.contract import SelectHints
 from tests.unit.promql.memory_storage import MemoryQueryable, MemorySeries, series
 
@@ -278,3 +281,14 @@ async def test_annotations_carry_their_position() -> None:
     assert result.infos == (
         'PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "limit" (1:32)',
     )
+
+
+@pytest.mark.parametrize("deep", ["+".join(["a"] * (DEPTH_MAX - 1)), "abs(" * 120 + "a" + ")" * 120, "-" * 120 + "a"])
+def test_the_highest_expression_is_evaluated_explained_and_counted(deep: str) -> None:
+    limits = QueryLimits(explain=True, count_samples=True)
+    engine = Engine(clock=SystemClock(), offload=InlineOffload())
+    result = asyncio.run(engine.range(MemoryQueryable([series("a 1 1")]), deep, 0, 60_000, 60_000, limits=limits))
+    assert result.explanation is not None
+    outcome = decode_outcome(encode_outcome(Evaluated(result, 1, 1)))
+    assert isinstance(outcome, Evaluated)
+    assert outcome.result.explanation == result.explanation

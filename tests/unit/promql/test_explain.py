@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+from mimir_rw.kit.clock import SystemClock
 from mimir_rw.kit.offload import InlineOffload
 from mimir_rw.promql.engine import Engine, QueryLimits
 from mimir_rw.promql.explain import OPERATORS_MAX, Explanation, OperatorTrace
@@ -90,8 +91,12 @@ def test_rewrites_are_named_where_they_did_something() -> None:
 
 def test_operators_of_a_huge_query_are_told_up_to_a_bound() -> None:
     sums = [f"({'+'.join(['requests_total'] * 200)})" for _ in range(12)]
-    root = root_of("+".join(f"{each} * {number}" for number, each in enumerate(sums)))
-    stack, count = [root], 0
+    query = "+".join(f"{each} * {number}" for number, each in enumerate(sums))
+    engine, limits = Engine(clock=SystemClock(), offload=InlineOffload()), QueryLimits(explain=True)
+    explanation = asyncio.run(engine.instant(MemoryQueryable(DATA), query, MINUTE, limits=limits)).explanation
+    assert explanation is not None
+    assert explanation.root is not None
+    stack, count = [explanation.root], 0
     while stack:
         count += 1
         stack.extend(stack.pop().children)
