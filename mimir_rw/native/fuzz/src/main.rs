@@ -50,6 +50,11 @@ const TARGETS: &[Target] = &[
         seeds: targets::chunk::seeds,
     },
     Target {
+        name: "histogram_chunk",
+        run: targets::histogram_chunk::target,
+        seeds: targets::histogram_chunk::seeds,
+    },
+    Target {
         name: "wal_record",
         run: targets::wal::target_record,
         seeds: targets::wal::seeds_record,

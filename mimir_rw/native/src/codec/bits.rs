@@ -68,6 +68,11 @@ impl<'a> BitReader<'a> {
         self.bit
     }
 
+    /// Bits that are left.
+    pub fn remaining(&self) -> u64 {
+        (self.data.len() as u64 * 8).saturating_sub(self.bit as u64)
+    }
+
     #[inline(always)]
     pub fn consume(&mut self, n: u32) {
         self.bit += n as usize;
@@ -83,6 +88,12 @@ impl<'a> BitReader<'a> {
         }
         let high = self.take(32);
         high << (n - 32) | self.take(n - 32)
+    }
+
+    /// What was read cannot be: from now on the stream is overrun.
+    #[cold]
+    pub fn spoil(&mut self) {
+        self.bit = usize::MAX / 2;
     }
 
     /// Whether more bits were consumed than the data has.

@@ -4,7 +4,9 @@
 //! own bytes can hold.
 
 pub mod bits;
+pub mod histogram;
 pub mod merge;
+pub mod varbit;
 pub mod varint;
 pub mod xor;
 

@@ -8,7 +8,7 @@ use super::bits::{BitReader, BitSink, BitVec, same_bits};
 use super::varint::{VARINT_BYTES_MAX, unzigzag, zigzag};
 
 /// `lead` before the first window of significant bits.
-const LEAD_UNSET: u8 = 0xff;
+pub const LEAD_UNSET: u8 = 0xff;
 
 /// Most samples that one chunk may hold.
 pub const SAMPLES_MAX: usize = u16::MAX as usize;
@@ -66,24 +66,27 @@ impl XorState {
 
     #[inline]
     fn put_value(&mut self, sink: &mut impl BitSink, v: u64) {
-        let x = v ^ self.v;
-        if x == 0 {
-            return sink.put(0, 1);
-        }
-        let lead = x.leading_zeros().min(31) as u8;
-        let trail = x.trailing_zeros() as u8;
-        if self.lead != LEAD_UNSET && lead >= self.lead && trail >= self.trail {
-            let n = 64 - u32::from(self.lead) - u32::from(self.trail);
-            sink.put(0b10 << 62, 2);
-            return sink.put((x >> self.trail) << (64 - n), n);
-        }
-        self.lead = lead;
-        self.trail = trail;
-        let n = 64 - u32::from(lead) - u32::from(trail);
-        let control = 0b11 << 11 | u64::from(lead) << 6 | u64::from(n & 63);
-        sink.put(control << 51, 13);
-        sink.put((x >> trail) << (64 - n), n);
+        put_xor(sink, v ^ self.v, &mut self.lead, &mut self.trail);
     }
+}
+
+/// A value as its difference `x` to the one before, in or outside of the window of significant bits (section 7.2).
+#[inline(always)]
+pub fn put_xor(sink: &mut impl BitSink, x: u64, lead: &mut u8, trail: &mut u8) {
+    if x == 0 {
+        return sink.put(0, 1);
+    }
+    let zeros = (x.leading_zeros().min(31) as u8, x.trailing_zeros() as u8);
+    if *lead != LEAD_UNSET && zeros.0 >= *lead && zeros.1 >= *trail {
+        let n = 64 - u32::from(*lead) - u32::from(*trail);
+        sink.put(0b10 << 62, 2);
+        return sink.put((x >> *trail) << (64 - n), n);
+    }
+    (*lead, *trail) = zeros;
+    let n = 64 - u32::from(*lead) - u32::from(*trail);
+    let control = 0b11 << 11 | u64::from(*lead) << 6 | u64::from(n & 63);
+    sink.put(control << 51, 13);
+    sink.put((x >> *trail) << (64 - n), n);
 }
 
 fn put_uvarint_bits(sink: &mut impl BitSink, mut v: u64) {
