@@ -182,12 +182,13 @@ class WalFailed(Exception):
     """The log could not be read, written or synced, or the head refuses work; args are (text, disk_full: bool)."""
 
 class RefusedSamples:
-    """Samples of a batch refused for one reason; labels and time are those of the first."""
+    """Samples or exemplars of a batch refused for one reason; labels and time are those of the first."""
 
     @property
     def error_id(self) -> str:
         """Mimir's id without prefix: sample-duplicate-timestamp, sample-out-of-order, sample-timestamp-too-old,
-        max-series-per-user or max-series-per-metric."""
+        max-series-per-user or max-series-per-metric; of exemplars exemplar-series-missing, or exemplar-out-of-order,
+        for which Mimir has no id."""
     @property
     def count(self) -> int: ...
     @property
@@ -202,9 +203,18 @@ class RefusedSamples:
 class AppendResult:
     @property
     def samples_stored(self) -> int:
-        """Accepted samples, equal duplicates included."""
+        """Accepted samples, floats and histograms, equal duplicates included."""
     @property
-    def refused(self) -> list[RefusedSamples]: ...
+    def histograms_stored(self) -> int:
+        """The histograms among them."""
+    @property
+    def refused(self) -> list[RefusedSamples]:
+        """Samples."""
+    @property
+    def exemplars_stored(self) -> int:
+        """Accepted exemplars, equal duplicates included; 0 where exemplars are off."""
+    @property
+    def exemplars_refused(self) -> list[RefusedSamples]: ...
     @property
     def unresolved(self) -> NDArray[np.uint32]:
         """Rows that refer to series which the head does not have, ascending; nothing of them is stored or refused."""
@@ -218,6 +228,8 @@ class ReplayReport:
     def samples(self) -> int: ...
     @property
     def samples_unknown_series(self) -> int: ...
+    @property
+    def exemplars(self) -> int: ...
     @property
     def records_unknown(self) -> int: ...
     @property
@@ -242,6 +254,23 @@ class HeadStats:
     @property
     def ooo_samples_appended(self) -> int: ...
     @property
+    def histogram_samples_appended(self) -> int:
+        """Histograms among all samples appended."""
+    @property
+    def exemplars(self) -> int:
+        """Exemplars held."""
+    @property
+    def exemplars_appended(self) -> int: ...
+    @property
+    def exemplars_out_of_order(self) -> int:
+        """Refused while they were applied: earlier than another one of the same group."""
+    @property
+    def exemplar_series(self) -> int:
+        """Series that have any."""
+    @property
+    def exemplar_last_time_ms(self) -> int | None:
+        """Time of the exemplar that was added last."""
+    @property
     def min_time_ms(self) -> int | None: ...
     @property
     def max_time_ms(self) -> int | None: ...
@@ -265,8 +294,11 @@ class HeadSeriesSet:
     def labels(self) -> LabelFrame: ...
     def decode(self, start_row: int, end_row: int, mint: int, maxt: int) -> SampleColumns: ...
     def sample_count_max(self, start_row: int, end_row: int) -> int: ...
-    def encode(self, start_row: int, end_row: int) -> bytes:
-        """Rows as a part for `decode_series_set`: their labels, their chunks as they are; see part.rs. IndexError."""
+    def encode(self, start_row: int, end_row: int, *, histograms: bool = True) -> bytes:
+        """Rows as a part for `decode_series_set`: their labels, their chunks as they are; see part.rs. IndexError.
+
+        histograms=False leaves histograms out, for a reader of RPC protocol 2 and before: it knows none.
+        """
     def part_end(self, start_row: int, bytes_max: int) -> int:
         """Where a part from start_row with about bytes_max bytes ends; at least one row on, if there is one."""
 
@@ -287,8 +319,10 @@ class Head:
         fsync: str = "segment",
         compress: bool = False,
         ooo_chunk_samples: int = 32,
+        exemplars_max: int = 0,
     ) -> None:
-        """hash_key: 32 bytes, the one that batches are hashed with. fsync: segment, interval or always.
+        """hash_key: 32 bytes, the one that batches are hashed with. fsync: segment, interval or always. exemplars_max:
+        how many replay keeps; 0: none.
 
         Nothing is written before the first append. Raises WalFailed when the directory cannot be read.
         """
@@ -305,8 +339,13 @@ class Head:
         series_max: int = 0,
         series_per_metric_max: int = 0,
         ooo_window_ms: int = 0,
+        exemplars_max: int = 0,
     ) -> list[AppendResult]:
-        """Store a group with one write per log; one result per batch. 0 means: no limit, no out-of-order samples.
+        """Store a group with one write per log; one result per batch. 0 means: no limit, no out-of-order samples, no
+        exemplars. When exemplars_max changes, the newest exemplars stay.
+
+        Of a row, floats are appended before histograms, then exemplars. A histogram equals another of the same time
+        whatever the layout of its buckets, and what it knows about resets, are.
 
         series_max and series_per_metric_max count owned series. A new series that is not owned is neither counted nor
         refused: another instance counts it, here it came because two views of the ring differ for a moment. Rows that
@@ -334,6 +373,8 @@ class Head:
     def select(self, matchers: Sequence[tuple[int, str, str]], mint: int, maxt: int) -> HeadSeriesSet: ...
     def series(self, matcher_sets: Sequence[Sequence[tuple[int, str, str]]], mint: int, maxt: int) -> LabelFrame:
         """Union of the label sets that match any of the sets, sorted."""
+    def exemplars(self, matcher_sets: Sequence[Sequence[tuple[int, str, str]]], mint: int, maxt: int) -> ExemplarSet:
+        """Exemplars with mint <= t <= maxt of the series that match any of the sets."""
     def label_names(self, matchers: Sequence[tuple[int, str, str]], mint: int, maxt: int) -> list[str]: ...
     def label_values(self, name: str, matchers: Sequence[tuple[int, str, str]], mint: int, maxt: int) -> list[str]: ...
     def stats(self) -> HeadStats:
@@ -574,8 +615,29 @@ def merge_series_sets(sets: Sequence[HeadSeriesSet | EncodedSeriesSet]) -> Merge
     """The series of all replicas, the samples of all, each time once; see merged.rs.
 
     What replicas have in common is decoded once. Of different values at one time the one whose bits are the larger
-    unsigned integer stands; the order of the sets does not matter.
+    unsigned integer stands, of histograms the one with the larger hash, and a histogram before a float; the order of
+    the sets does not matter.
     """
+
+class ExemplarSet:
+    """Exemplars of series, a row a series in label order, each row ascending in time. Immutable."""
+
+    @property
+    def labels(self) -> LabelFrame:
+        """Of the series; no two rows equal."""
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """Row i owns the exemplars offsets[i]:offsets[i+1]."""
+    @property
+    def ts(self) -> NDArray[np.int64]:
+        """Milliseconds, one per exemplar, as are `values` and the rows of `exemplar_labels`."""
+    @property
+    def values(self) -> NDArray[np.float64]: ...
+    @property
+    def exemplar_labels(self) -> LabelFrame:
+        """The exemplars' own labels, a row each; rows may be equal, or empty. Made at each call."""
+    def __len__(self) -> int:
+        """Number of exemplars."""
 
 # -- windows --------------------------------------------------------------------------------------------------------
 

@@ -43,11 +43,12 @@ class HeadOptions:
 
 @dataclass(frozen=True, slots=True)
 class AppendLimits:
-    """0: no limit; ooo_window_ms 0: no out-of-order samples."""
+    """0: no limit; ooo_window_ms 0: no out-of-order samples; exemplars_max 0: no exemplars."""
 
     series_max: int = 0
     series_per_metric_max: int = 0
     ooo_window_ms: int = 0
+    exemplars_max: int = 0
 
 
 class TenantHead:
@@ -99,7 +100,7 @@ class TenantHead:
         """Replay the logs. On failure `failure` says why, pushes and queries get Unavailable, and Unavailable is
         raised."""
         try:
-            native = await self._offload.run(self._make)
+            native = await self._offload.run(self._make, self._limits().exemplars_max)
             while True:
                 done, total = await self._offload.run(native.replay_step, REPLAY_STEP_BYTES)
                 self.replayed_bytes, self.replay_bytes = done, total
@@ -156,7 +157,7 @@ class TenantHead:
         """As of the last group. The native head is not asked here: it may be busy, and this runs on the event loop."""
         return self._extent
 
-    def _make(self) -> Head:
+    def _make(self, exemplars_max: int) -> Head:
         options = self._options
         return Head(
             str(self._directory),
@@ -166,6 +167,7 @@ class TenantHead:
             fsync=options.fsync,
             compress=options.compress,
             ooo_chunk_samples=options.ooo_chunk_samples,
+            exemplars_max=exemplars_max,
         )
 
     async def _append(self, batches: Sequence[WriteBatch]) -> list[AppendResult]:
@@ -177,6 +179,7 @@ class TenantHead:
                 series_max=limits.series_max,
                 series_per_metric_max=limits.series_per_metric_max,
                 ooo_window_ms=limits.ooo_window_ms,
+                exemplars_max=limits.exemplars_max,
             )
             return results, native.extent(), native.owned()
 

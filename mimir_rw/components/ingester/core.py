@@ -40,6 +40,7 @@ def append_limits(limits: TenantLimits, *, series: int, instance_room: int | Non
         series_max=series_max,
         series_per_metric_max=limits.max_global_series_per_metric,
         ooo_window_ms=limits.out_of_order_time_window,
+        exemplars_max=limits.max_global_exemplars_per_user,
     )
 
 

@@ -67,7 +67,7 @@ class ShareHistory:
 
 
 def localised(limits: TenantLimits, share: float) -> TenantLimits:
-    """The limits with those on series over the whole cluster brought down to one ingester's share.
+    """The limits with those on series and exemplars over the whole cluster brought down to one ingester's share.
 
     Those on metadata stay: the metadata of a push is stored together, so no ingester has a share of a tenant's."""
     if share >= 1:
@@ -76,9 +76,10 @@ def localised(limits: TenantLimits, share: float) -> TenantLimits:
         limits,
         max_global_series_per_user=local_limit(limits.max_global_series_per_user, share),
         max_global_series_per_metric=local_limit(limits.max_global_series_per_metric, share),
+        max_global_exemplars_per_user=local_limit(limits.max_global_exemplars_per_user, share),
     )
 
 
 def local_limit(limit: int, share: float) -> int:
-    """0, no limit, stays so; another one is at least 1."""
+    """0, which has its own meaning, stays so; another one is at least 1."""
     return max(1, math.ceil(limit * share)) if limit else 0

@@ -26,6 +26,7 @@ from mimir_rw._native import (
     WriteBatch,
 )
 from mimir_rw.components.ingester.core import EmptySeriesSet, append_limits, largest_first, replay_text
+from mimir_rw.components.ingester.exemplars import series_exemplars
 from mimir_rw.components.ingester.metrics import IngesterMetrics
 from mimir_rw.components.ingester.ownership import Ownership, RingSource
 from mimir_rw.components.ingester.push import PushPath
@@ -376,8 +377,9 @@ class IngesterService(Service):
     async def exemplars(
         self, tenant: str, matcher_sets: Sequence[Sequence[Matcher]], mint: int, maxt: int
     ) -> list[SeriesExemplars]:
-        """See `rpc.contracts.ingester.Ingester`. Heads keep none yet."""
-        return []
+        """See `rpc.contracts.ingester.Ingester`."""
+        sets = [_tuples(matchers) for matchers in matcher_sets]
+        return await self._ask(tenant, lambda head: series_exemplars(head.exemplars(sets, mint, maxt)), [])
 
     async def all_user_stats(self) -> list[TenantStats]:
         return [

@@ -291,7 +291,7 @@ class _Served:
         start, total = 0, len(found.labels)
         while start < total:
             assert isinstance(found, HeadSeriesSet)
-            end, data = await self._run(_slice, found, start)
+            end, data = await self._run(_slice, found, start, context.protocol >= EXTENDED_PROTOCOL)
             yield Message(_Slice(end - start).as_header(), data)
             start = end
 
@@ -341,10 +341,11 @@ class _Served:
 # -- messages -------------------------------------------------------------------------------------------------------
 
 
-def _slice(found: HeadSeriesSet, start: int) -> tuple[int, bytes]:
-    """The rows from start on that go into one message: where they end, and their bytes."""
+def _slice(found: HeadSeriesSet, start: int, histograms: bool) -> tuple[int, bytes]:
+    """The rows from start on that go into one message: where they end, and their bytes. histograms: whether the
+    caller knows them."""
     end = found.part_end(start, PART_BYTES)
-    return end, found.encode(start, end)
+    return end, found.encode(start, end, histograms=histograms)
 
 
 def _tuples(matchers: Sequence[Matcher]) -> list[_MatcherTuple]:

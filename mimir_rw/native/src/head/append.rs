@@ -1,79 +1,25 @@
 //! Admission of a group of batches: what each sample becomes, decided before anything is written or changed.
 //!
-//! The rules are Prometheus' (tsdb-block.md 14). Decisions see the samples planned before them in the same group, as
+//! The rules are Prometheus' (admission.rs). Decisions see the samples planned before them in the same group, as
 //! if the batches had come one after another; the table itself stays untouched until the log has the group.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use super::admission::{Bounds, Limits, Outcome, Refusal, Refused, Verdict, admit};
+use super::exemplars::Admission;
+use super::identity;
 use super::lookup::BLOCK;
+use super::planning::{Planned, PlannedHistogram, Planning};
 use super::postings::CanonicalLabels;
-use super::series::{CHUNK_RANGE_MS, SeriesTable};
+use super::series::{Last, NEVER, SeriesTable};
 use super::wal::log::Log;
 use super::wal::record;
-use crate::batch::WriteBatch;
+use crate::batch::{Exemplar, HistogramSample, WriteBatch};
 use crate::codec::Damaged;
-
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Limits {
-    /// Owned series (series.rs); 0: no limit.
-    pub series_max: u64,
-    /// The same for each metric.
-    pub series_per_metric_max: u64,
-    /// 0: out-of-order samples are refused.
-    pub ooo_window_ms: i64,
-}
-
-/// Why a sample is not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    DuplicateTimestamp,
-    OutOfOrder,
-    TooOld,
-    SeriesPerUser,
-    SeriesPerMetric,
-}
-
-impl Refusal {
-    /// Mimir's error id.
-    pub fn id(self) -> &'static str {
-        match self {
-            Refusal::DuplicateTimestamp => "sample-duplicate-timestamp",
-            Refusal::OutOfOrder => "sample-out-of-order",
-            Refusal::TooOld => "sample-timestamp-too-old",
-            Refusal::SeriesPerUser => "max-series-per-user",
-            Refusal::SeriesPerMetric => "max-series-per-metric",
-        }
-    }
-}
-
-/// Samples of one batch refused for one reason; the first one is named.
-#[derive(Clone, Debug)]
-pub struct Refused {
-    pub why: Refusal,
-    pub count: u64,
-    pub labels: String,
-    pub t: i64,
-    /// Ascending, each once.
-    pub rows: Vec<u32>,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// Samples accepted, equal duplicates included.
-    pub stored: u64,
-    pub refused: Vec<Refused>,
-    /// References to series that are not here, ascending. Nothing of them is stored or refused.
-    pub unresolved: Vec<u32>,
-}
-
-#[derive(Clone, Copy)]
-struct Planned {
-    sid: u32,
-    t: i64,
-    v: u64,
-}
+use crate::codec::histogram::is_sound;
 
 struct NewSeries<'a> {
     hash: u128,
@@ -88,23 +34,8 @@ pub struct Plan<'a> {
     new: Vec<NewSeries<'a>>,
     in_order: Planning,
     ooo: Planning,
-}
-
-/// Samples to append, batch after batch.
-#[derive(Default)]
-struct Planning {
-    samples: Vec<Planned>,
-    batch_end: Vec<usize>,
-}
-
-impl Planning {
-    fn batches(&self) -> impl Iterator<Item = &[Planned]> {
-        let starts = std::iter::once(0).chain(self.batch_end.iter().copied());
-        starts
-            .zip(&self.batch_end)
-            .map(|(start, &end)| &self.samples[start..end])
-            .filter(|samples| !samples.is_empty())
-    }
+    exemplars: Vec<(u32, Arc<Exemplar>)>,
+    exemplars_max: usize,
 }
 
 /// Scratch that outlives a group.
@@ -117,67 +48,6 @@ pub struct Scratch {
 
 /// Not in the table.
 const UNKNOWN: u32 = u32::MAX;
-
-/// The last in-order sample of a series, as the group has left it so far.
-#[derive(Clone, Copy)]
-struct Last {
-    any: bool,
-    t: i64,
-    v: u64,
-}
-
-const NEVER: Last = Last {
-    any: false,
-    t: 0,
-    v: 0,
-};
-
-#[derive(Clone, Copy)]
-struct Bounds {
-    valid_min: i64,
-    ooo_min: Option<i64>,
-}
-
-impl Bounds {
-    fn new(head_maxt: i64, limits: &Limits) -> Self {
-        let back = |by: i64| match head_maxt {
-            i64::MIN => i64::MIN,
-            maxt => maxt.saturating_sub(by),
-        };
-        Bounds {
-            valid_min: back(CHUNK_RANGE_MS / 2),
-            ooo_min: (limits.ooo_window_ms > 0).then(|| back(limits.ooo_window_ms)),
-        }
-    }
-}
-
-enum Verdict {
-    InOrder,
-    Equal,
-    OutOfOrder,
-    Refused(Refusal),
-}
-
-#[inline]
-fn admit(last: Last, t: i64, v: u64, bounds: &Bounds) -> Verdict {
-    if t >= bounds.valid_min {
-        if !last.any || t > last.t {
-            return Verdict::InOrder;
-        }
-        if t == last.t {
-            return match v == last.v {
-                true => Verdict::Equal,
-                false => Verdict::Refused(Refusal::DuplicateTimestamp),
-            };
-        }
-    }
-    match bounds.ooo_min {
-        Some(ooo_min) if t >= ooo_min => Verdict::OutOfOrder,
-        Some(_) => Verdict::Refused(Refusal::TooOld),
-        None if t < bounds.valid_min => Verdict::Refused(Refusal::TooOld),
-        None => Verdict::Refused(Refusal::OutOfOrder),
-    }
-}
 
 struct Planner<'a, 't> {
     table: &'t SeriesTable,
@@ -201,10 +71,19 @@ pub fn plan<'a>(
     limits: Limits,
     scratch: &mut Scratch,
 ) -> Result<Plan<'a>, Damaged> {
+    let mut histograms = batches.iter().flat_map(|batch| &batch.histograms);
+    if !histograms.all(|h| is_sound(&h.histogram)) {
+        return Err(Damaged(
+            "the buckets of a histogram are not those of its spans",
+        ));
+    }
     let mut planner = Planner {
         table,
         limits,
-        plan: Plan::default(),
+        plan: Plan {
+            exemplars_max: limits.exemplars_max,
+            ..Plan::default()
+        },
         tracked: HashMap::new(),
         fresh: HashMap::new(),
         new_owned: 0,
@@ -233,14 +112,14 @@ impl<'a> Planner<'a, '_> {
         }
         let rows = batches
             .iter()
-            .flat_map(|b| (0..b.label_range.len()).map(move |row| b.samples(row).len()));
+            .flat_map(|b| (0..b.label_range.len()).map(move |row| samples_of(b, row)));
         for (&sid, samples) in sids.iter().zip(rows) {
             if sid == UNKNOWN {
                 continue;
             }
             let (word, bit) = (sid as usize / 64, 1u64 << (sid % 64));
             if seen[word] & bit != 0 || samples > 1 {
-                self.tracked.insert(sid, last_of(self.table, sid));
+                self.tracked.insert(sid, self.table.last(sid));
             }
             seen[word] |= bit;
         }
@@ -260,19 +139,22 @@ impl<'a> Planner<'a, '_> {
             if sid == UNKNOWN {
                 self.fresh_row(batch, row, &bounds)?;
             } else if self.tracked.is_empty() || !self.tracked.contains_key(&sid) {
-                let last = last_of(self.table, sid);
+                let last = self.table.last(sid);
                 for i in batch.samples(row) {
                     self.sample(batch, row, sid, last, i, &bounds);
+                }
+                for sample in batch.histograms_of(row) {
+                    self.histogram(batch, row, sid, last, sample, &bounds);
                 }
             } else {
                 self.tracked_row(batch, row, sid, &bounds);
             }
+            if !batch.exemplars.is_empty() && self.limits.exemplars_max > 0 {
+                self.exemplar_row(batch, row, sid);
+            }
         }
-        self.plan
-            .in_order
-            .batch_end
-            .push(self.plan.in_order.samples.len());
-        self.plan.ooo.batch_end.push(self.plan.ooo.samples.len());
+        self.plan.in_order.end_step();
+        self.plan.ooo.end_step();
         Ok(())
     }
 
@@ -285,6 +167,12 @@ impl<'a> Planner<'a, '_> {
                     t: batch.ts[i],
                     v: batch.values[i].to_bits(),
                 };
+            }
+        }
+        for sample in batch.histograms_of(row) {
+            if let Some(v) = self.histogram(batch, row, sid, last, sample, bounds) {
+                let t = sample.ts;
+                last = Last { any: true, t, v };
             }
         }
         self.tracked.insert(sid, last);
@@ -309,11 +197,11 @@ impl<'a> Planner<'a, '_> {
             return Ok(());
         }
         if !self.fresh.contains_key(&hash) {
-            let acceptable = |i: usize| {
-                let verdict = admit(NEVER, batch.ts[i], batch.values[i].to_bits(), bounds);
+            let acceptable = |t: i64| {
+                let verdict = admit(NEVER, t, 0, bounds);
                 matches!(verdict, Verdict::InOrder | Verdict::OutOfOrder)
             };
-            if batch.samples(row).any(acceptable) {
+            if times_of(batch, row).any(acceptable) {
                 let decided = self.create(batch, row)?;
                 self.fresh.insert(hash, decided);
             }
@@ -324,13 +212,16 @@ impl<'a> Planner<'a, '_> {
                 self.tracked_row(batch, row, sid, bounds);
             }
             Some(Err(limit)) => {
-                for i in batch.samples(row) {
-                    self.refuse(limit, batch, row, UNKNOWN, batch.ts[i]);
+                for t in times_of(batch, row) {
+                    self.refuse(limit, batch, row, UNKNOWN, t);
                 }
             }
             None => {
                 for i in batch.samples(row) {
                     self.sample(batch, row, UNKNOWN, NEVER, i, bounds);
+                }
+                for sample in batch.histograms_of(row) {
+                    self.histogram(batch, row, UNKNOWN, NEVER, sample, bounds);
                 }
             }
         }
@@ -412,7 +303,7 @@ impl<'a> Planner<'a, '_> {
         let (t, v) = (batch.ts[i], batch.values[i].to_bits());
         match admit(last, t, v, bounds) {
             Verdict::InOrder => {
-                self.plan.in_order.samples.push(Planned { sid, t, v });
+                self.plan.in_order.sample(Planned { sid, t, v });
                 self.maxt = self.maxt.max(t);
                 self.stored();
                 return true;
@@ -426,22 +317,113 @@ impl<'a> Planner<'a, '_> {
 
     fn ooo_sample(&mut self, batch: &'a WriteBatch, row: usize, sample: Planned) {
         let Planned { sid, t, v } = sample;
+        match self.ooo_verdict(sid, t, v, SeriesTable::holds) {
+            Verdict::OutOfOrder => {
+                self.plan.ooo.sample(sample);
+                self.stored();
+            }
+            Verdict::Refused(why) => self.refuse(why, batch, row, sid, t),
+            _ => self.stored(),
+        }
+    }
+
+    /// Decide a histogram of a row; its identity if it became the series' last sample.
+    fn histogram(
+        &mut self,
+        batch: &'a WriteBatch,
+        row: usize,
+        sid: u32,
+        last: Last,
+        sample: &HistogramSample,
+        bounds: &Bounds,
+    ) -> Option<u64> {
+        let (t, identity) = (sample.ts, identity::of_histogram(&sample.histogram));
+        let mut verdict = admit(last, t, identity, bounds);
+        if let Verdict::OutOfOrder = verdict {
+            verdict = self.ooo_verdict(sid, t, identity, SeriesTable::holds_histogram);
+        }
+        let planning = match verdict {
+            Verdict::Refused(why) => {
+                self.refuse(why, batch, row, sid, t);
+                return None;
+            }
+            Verdict::Equal => None,
+            Verdict::InOrder => Some(&mut self.plan.in_order),
+            Verdict::OutOfOrder => Some(&mut self.plan.ooo),
+        };
+        if let Some(planning) = planning {
+            let histogram = sample.histogram.clone();
+            planning.histogram(PlannedHistogram {
+                sid,
+                t,
+                identity,
+                histogram,
+            });
+            self.maxt = self.maxt.max(t);
+        }
+        self.stored();
+        if let Some(outcome) = self.plan.outcomes.last_mut() {
+            outcome.histograms_stored += 1;
+        }
+        matches!(verdict, Verdict::InOrder).then_some(identity)
+    }
+
+    /// Out of order: equal to what is there, another at the same time, or new. `holds` asks for it in closed chunks.
+    fn ooo_verdict(
+        &mut self,
+        sid: u32,
+        t: i64,
+        v: u64,
+        holds: impl Fn(&SeriesTable, u32, i64, u64) -> bool,
+    ) -> Verdict {
         let known = self.ooo_seen.get(&(sid, t)).copied();
         let in_table = || match (sid as usize) < self.table.len() {
             true => self.table.ooo_value(sid, t),
             false => None,
         };
         match known.or_else(in_table) {
-            Some(same) if same == v => self.stored(),
-            Some(_) => self.refuse(Refusal::DuplicateTimestamp, batch, row, sid, t),
-            None if (sid as usize) < self.table.len() && self.table.holds(sid, t, v) => {
-                self.stored()
+            Some(same) if same == v => Verdict::Equal,
+            Some(_) => Verdict::Refused(Refusal::DuplicateTimestamp),
+            None if (sid as usize) < self.table.len() && holds(self.table, sid, t, v) => {
+                Verdict::Equal
             }
             None => {
                 self.ooo_seen.insert((sid, t), v);
-                self.plan.ooo.samples.push(sample);
                 self.maxt = self.maxt.max(t);
-                self.stored();
+                Verdict::OutOfOrder
+            }
+        }
+    }
+
+    /// Decide the exemplars of a row whose samples are decided.
+    fn exemplar_row(&mut self, batch: &'a WriteBatch, row: usize, sid: u32) {
+        let fresh = |number: u32| self.table.len() as u32 + number;
+        let sid = match (sid, self.fresh.get(&batch.hash[row])) {
+            (UNKNOWN, Some(Ok(number))) => Some(fresh(*number)),
+            // It comes again with its labels.
+            (UNKNOWN, _) if batch.is_reference(row) => return,
+            (UNKNOWN, _) => None,
+            (known, _) => Some(known),
+        };
+        for exemplar in batch.exemplars_of(row) {
+            let Some(sid) = sid else {
+                let why = Refusal::ExemplarSeriesMissing;
+                self.refuse_exemplar(why, batch, row, UNKNOWN, exemplar.ts);
+                continue;
+            };
+            match self.table.exemplars.admit(sid, exemplar) {
+                Admission::OutOfOrder => {
+                    let why = Refusal::ExemplarOutOfOrder;
+                    self.refuse_exemplar(why, batch, row, sid, exemplar.ts);
+                    continue;
+                }
+                Admission::Duplicate => {}
+                Admission::New | Admission::Off => {
+                    self.plan.exemplars.push((sid, exemplar.clone()));
+                }
+            }
+            if let Some(outcome) = self.plan.outcomes.last_mut() {
+                outcome.exemplars_stored += 1;
             }
         }
     }
@@ -461,26 +443,44 @@ impl<'a> Planner<'a, '_> {
 
     #[cold]
     fn refuse(&mut self, why: Refusal, batch: &WriteBatch, row: usize, sid: u32, t: i64) {
+        let text = |planner: &Self| planner.series_text(batch, row, sid);
+        self.refuse_as(|outcome| &mut outcome.refused, why, row, t, text);
+    }
+
+    #[cold]
+    fn refuse_exemplar(&mut self, why: Refusal, batch: &WriteBatch, row: usize, sid: u32, t: i64) {
+        let text = |planner: &Self| planner.series_text(batch, row, sid);
+        self.refuse_as(|outcome| &mut outcome.exemplars_refused, why, row, t, text);
+    }
+
+    fn refuse_as(
+        &mut self,
+        refused: impl Fn(&mut Outcome) -> &mut Vec<Refused>,
+        why: Refusal,
+        row: usize,
+        t: i64,
+        labels: impl Fn(&Self) -> String,
+    ) {
         let number = row as u32;
         let Some(outcome) = self.plan.outcomes.last_mut() else {
             return;
         };
-        if let Some(known) = outcome.refused.iter_mut().find(|r| r.why == why) {
+        if let Some(known) = refused(outcome).iter_mut().find(|r| r.why == why) {
             known.count += 1;
             if known.rows.last() != Some(&number) {
                 known.rows.push(number);
             }
             return;
         }
-        let refused = Refused {
+        let first = Refused {
             why,
             count: 1,
-            labels: self.series_text(batch, row, sid),
+            labels: labels(self),
             t,
             rows: vec![number],
         };
         if let Some(outcome) = self.plan.outcomes.last_mut() {
-            outcome.refused.push(refused);
+            refused(outcome).push(first);
         }
     }
 
@@ -500,14 +500,16 @@ impl<'a> Planner<'a, '_> {
     }
 }
 
-#[inline]
-fn last_of(table: &SeriesTable, sid: u32) -> Last {
-    let open = table.open(sid);
-    Last {
-        any: open.xor.count > 0,
-        t: open.xor.t,
-        v: open.xor.v,
-    }
+fn samples_of(batch: &WriteBatch, row: usize) -> usize {
+    batch.samples(row).len() + batch.histograms_of(row).len()
+}
+
+fn times_of(batch: &WriteBatch, row: usize) -> impl Iterator<Item = i64> + '_ {
+    let histograms = batch.histograms_of(row).iter().map(|h| h.ts);
+    batch.ts[batch.samples(row)]
+        .iter()
+        .copied()
+        .chain(histograms)
 }
 
 /// A series as error texts name it: `up{job="a"}`.
@@ -544,11 +546,14 @@ impl Plan<'_> {
             None => table.ref_of(sid),
             Some(new) => table.next_ref(new as usize),
         };
-        for (log, planning) in [(wal, &self.in_order), (wbl, &self.ooo)] {
-            for samples in planning.batches() {
-                let rows = samples.iter().map(|s| (reference(s.sid), s.t, s.v));
-                log.add(|out| record::put_samples(out, rows));
-            }
+        self.in_order.log(wal, reference);
+        self.ooo.log(wbl, reference);
+        if !self.exemplars.is_empty() {
+            let rows = self
+                .exemplars
+                .iter()
+                .map(|(sid, e)| (reference(*sid), &**e));
+            wal.add(|out| record::put_exemplars(out, rows));
         }
     }
 
@@ -563,14 +568,28 @@ impl Plan<'_> {
                 series.labels.iter().copied(),
             );
         }
-        for block in self.in_order.samples.chunks(BLOCK) {
-            black_box(table.touch_blocks(block.iter().map(|s| s.sid)));
-            for s in block {
-                table.append(s.sid, s.t, s.v);
+        for step in self.in_order.steps() {
+            for block in step.samples.chunks(BLOCK) {
+                black_box(table.touch_blocks(block.iter().map(|s| s.sid)));
+                for s in block {
+                    table.append(s.sid, s.t, s.v);
+                }
+            }
+            for h in step.histograms {
+                table.append_histogram(h.sid, h.t, &h.histogram, h.identity);
             }
         }
-        for s in &self.ooo.samples {
-            table.insert_ooo(s.sid, s.t, s.v);
+        for step in self.ooo.steps() {
+            for s in step.samples {
+                table.insert_ooo(s.sid, s.t, s.v);
+            }
+            for h in step.histograms {
+                table.insert_ooo_histogram(h.sid, h.t, &h.histogram);
+            }
+        }
+        table.exemplars.resize(self.exemplars_max);
+        for (sid, exemplar) in &self.exemplars {
+            table.exemplars.add(*sid, exemplar);
         }
     }
 }

@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::append::{self, Limits, Outcome, Scratch};
+use super::admission::{Limits, Outcome};
+use super::append::{self, Scratch};
+use super::exemplars::Exemplars;
 use super::owned::TokenRanges;
 use super::postings::HashKey;
 use super::replay::{Replay, ReplayError, Report};
@@ -62,6 +64,15 @@ impl From<LogError> for AppendError {
     }
 }
 
+/// Bounds that hold for the life of a head, but for the last, which every append sets anew.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Samples at which an out-of-order chunk is closed.
+    pub ooo_samples_max: usize,
+    /// Exemplars that replay keeps.
+    pub exemplars_max: usize,
+}
+
 /// Totals about the logs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogStats {
@@ -82,8 +93,10 @@ impl Head {
         key: &HashKey,
         tenant: &str,
         options: LogOptions,
-        ooo_samples_max: usize,
+        bounds: Bounds,
     ) -> Result<Self, ReplayError> {
+        let mut table = SeriesTable::new(*key, bounds.ooo_samples_max);
+        table.exemplars = Exemplars::new(bounds.exemplars_max);
         let replay = Replay::new(fs.clone(), &dir.join("wal"), &dir.join("wbl"), key, tenant)?;
         Ok(Head {
             writer: Mutex::new(Writer {
@@ -95,7 +108,7 @@ impl Head {
                 report: Report::default(),
                 hasher: SeriesHasher::new(key),
             }),
-            table: RwLock::new(SeriesTable::new(*key, ooo_samples_max)),
+            table: RwLock::new(table),
         })
     }
 

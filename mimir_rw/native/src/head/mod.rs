@@ -4,11 +4,16 @@
 //! before it is visible; a group is stored whole or not at all. Appends come from one lane at a time; selections may
 //! run beside them from any thread (core.rs has the locks).
 
+pub mod admission;
 pub mod append;
 pub mod blocks;
 pub mod core;
+pub mod exemplars;
+pub mod histograms;
+pub mod identity;
 pub mod lookup;
 pub mod owned;
+pub mod planning;
 pub mod postings;
 mod python;
 pub mod replay;

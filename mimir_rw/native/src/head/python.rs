@@ -9,8 +9,8 @@ use pyo3::exceptions::{PyException, PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::append::{Limits, Outcome, Refused};
-use super::core::{self, AppendError};
+use super::admission::{Limits, Outcome, Refused};
+use super::core::{self, AppendError, Bounds};
 use super::owned::TokenRanges;
 use super::replay::ReplayError;
 use super::select;
@@ -21,7 +21,9 @@ use super::wal::log::{Fsync, LogOptions};
 use crate::batch::WriteBatch;
 use crate::error::{DataDamaged, DecodeError};
 use crate::labels::{CompiledMatcher, LabelFrame, MatchType};
+use crate::series_set::exemplars::Exemplars;
 use crate::series_set::part;
+use crate::series_set::python::{ExemplarSet, columns};
 use crate::series_set::runs::{RunSource, check_rows};
 use crate::windows::SampleColumns;
 
@@ -129,8 +131,24 @@ impl AppendResult {
     }
 
     #[getter]
+    fn histograms_stored(&self) -> u64 {
+        self.0.histograms_stored
+    }
+
+    #[getter]
     fn refused(&self) -> Vec<RefusedSamples> {
         let refused = self.0.refused.iter().cloned();
+        refused.map(RefusedSamples).collect()
+    }
+
+    #[getter]
+    fn exemplars_stored(&self) -> u64 {
+        self.0.exemplars_stored
+    }
+
+    #[getter]
+    fn exemplars_refused(&self) -> Vec<RefusedSamples> {
+        let refused = self.0.exemplars_refused.iter().cloned();
         refused.map(RefusedSamples).collect()
     }
 
@@ -146,6 +164,7 @@ pub struct ReplayReport {
     records: u64,
     samples: u64,
     samples_unknown_series: u64,
+    exemplars: u64,
     records_unknown: u64,
     torn: u64,
     torn_bytes: u64,
@@ -159,6 +178,12 @@ pub struct HeadStats {
     chunks: u64,
     samples_appended: u64,
     ooo_samples_appended: u64,
+    histogram_samples_appended: u64,
+    exemplars: u64,
+    exemplars_appended: u64,
+    exemplars_out_of_order: u64,
+    exemplar_series: u64,
+    exemplar_last_time_ms: Option<i64>,
     min_time_ms: Option<i64>,
     max_time_ms: Option<i64>,
     memory_bytes: u64,
@@ -175,7 +200,7 @@ pub struct Head(core::Head);
 impl Head {
     #[new]
     #[pyo3(signature = (directory, *, tenant, hash_key, segment_bytes=128 << 20, fsync="segment", compress=false,
-                        ooo_chunk_samples=OOO_SAMPLES_MAX))]
+                        ooo_chunk_samples=OOO_SAMPLES_MAX, exemplars_max=0))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -186,6 +211,7 @@ impl Head {
         fsync: &str,
         compress: bool,
         ooo_chunk_samples: usize,
+        exemplars_max: usize,
     ) -> PyResult<Self> {
         let fsync = match fsync {
             "segment" => Fsync::Segment,
@@ -202,16 +228,13 @@ impl Head {
             fsync,
             compress,
         };
+        let bounds = Bounds {
+            ooo_samples_max: ooo_chunk_samples,
+            exemplars_max,
+        };
         let open = || {
             let fs = Arc::new(OsFs);
-            core::Head::open(
-                fs,
-                &directory,
-                &hash_key,
-                tenant,
-                options,
-                ooo_chunk_samples,
-            )
+            core::Head::open(fs, &directory, &hash_key, tenant, options, bounds)
         };
         Ok(Head(py.detach(open)?))
     }
@@ -227,6 +250,7 @@ impl Head {
             records: r.records,
             samples: r.samples,
             samples_unknown_series: r.samples_unknown_series,
+            exemplars: r.exemplars,
             records_unknown: r.records_unknown,
             torn: r.torn,
             torn_bytes: r.torn_bytes,
@@ -234,7 +258,7 @@ impl Head {
         })
     }
 
-    #[pyo3(signature = (batches, *, series_max=0, series_per_metric_max=0, ooo_window_ms=0))]
+    #[pyo3(signature = (batches, *, series_max=0, series_per_metric_max=0, ooo_window_ms=0, exemplars_max=0))]
     fn append(
         &self,
         py: Python<'_>,
@@ -242,11 +266,13 @@ impl Head {
         series_max: u64,
         series_per_metric_max: u64,
         ooo_window_ms: i64,
+        exemplars_max: usize,
     ) -> PyResult<Vec<AppendResult>> {
         let limits = Limits {
             series_max,
             series_per_metric_max,
             ooo_window_ms,
+            exemplars_max,
         };
         let batches: Vec<&WriteBatch> = batches.iter().map(Py::get).collect();
         let outcomes = py.detach(|| self.0.append(&batches, limits))?;
@@ -325,6 +351,27 @@ impl Head {
         Ok(frame)
     }
 
+    fn exemplars(
+        &self,
+        py: Python<'_>,
+        matcher_sets: Vec<Vec<MatcherTuple>>,
+        mint: i64,
+        maxt: i64,
+    ) -> PyResult<ExemplarSet> {
+        let sets = matcher_sets
+            .into_iter()
+            .map(compile)
+            .collect::<PyResult<Vec<_>>>()?;
+        let found = py.detach(|| -> Result<Exemplars, AppendError> {
+            let (frame, rows) = {
+                let table = self.0.table()?;
+                select::exemplars(&table, &sets, mint, maxt)
+            };
+            Ok(Exemplars::new(&frame, &rows))
+        })?;
+        Ok(ExemplarSet(found))
+    }
+
     fn label_names(
         &self,
         py: Python<'_>,
@@ -376,6 +423,12 @@ impl Head {
                 chunks: table.chunks,
                 samples_appended: table.samples_appended,
                 ooo_samples_appended: table.ooo_appended,
+                histogram_samples_appended: table.histograms_appended,
+                exemplars: table.exemplars.len() as u64,
+                exemplars_appended: table.exemplars.appended,
+                exemplars_out_of_order: table.exemplars.out_of_order,
+                exemplar_series: table.exemplars.series_count() as u64,
+                exemplar_last_time_ms: table.exemplars.last_t(),
                 min_time_ms: known.then_some(table.mint),
                 max_time_ms: known.then_some(table.maxt),
                 memory_bytes: table.memory_bytes() as u64,
@@ -426,25 +479,24 @@ impl HeadSeriesSet {
         maxt: i64,
     ) -> PyResult<SampleColumns> {
         let rows = self.rows(start_row, end_row)?;
-        let (offsets, ts, values) = py.detach(|| self.0.decode(rows, mint, maxt))?;
-        SampleColumns::from_vecs(offsets, ts, values).map_err(DataDamaged::new_err)
+        columns(py.detach(|| self.0.decode(rows, mint, maxt)))
     }
 
     fn sample_count_max(&self, start_row: usize, end_row: usize) -> PyResult<usize> {
         Ok(self.0.sample_count_max(self.rows(start_row, end_row)?))
     }
 
+    #[pyo3(signature = (start_row, end_row, *, histograms=true))]
     fn encode<'py>(
         &self,
         py: Python<'py>,
         start_row: usize,
         end_row: usize,
+        histograms: bool,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let rows = self.rows(start_row, end_row)?;
-        Ok(PyBytes::new(
-            py,
-            &py.detach(|| part::encode(&*self.0, rows)),
-        ))
+        let encoded = py.detach(|| part::encode(&*self.0, rows, histograms));
+        Ok(PyBytes::new(py, &encoded))
     }
 
     fn part_end(&self, start_row: usize, bytes_max: usize) -> PyResult<usize> {

@@ -12,13 +12,16 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use super::identity;
 use super::lookup::BLOCK;
 use super::postings::{HashKey, put_canonical};
 use super::series::SeriesTable;
 use super::wal::fs::{AppendFile, LogFs, segment_path};
 use super::wal::read::{SegmentReader, Step};
 use super::wal::record::{self, RecordSink};
+use crate::batch::Exemplar;
 use crate::codec::Damaged;
+use crate::histogram::Histogram;
 use crate::wire::series::{SeriesHasher, TokenHasher};
 
 /// What replay found.
@@ -26,8 +29,10 @@ use crate::wire::series::{SeriesHasher, TokenHasher};
 pub struct Report {
     pub segments: u64,
     pub records: u64,
+    /// Floats and histograms.
     pub samples: u64,
     pub samples_unknown_series: u64,
+    pub exemplars: u64,
     pub records_unknown: u64,
     /// Records that were never finished, and their bytes.
     pub torn: u64,
@@ -388,8 +393,8 @@ impl Sink<'_> {
                 self.table.insert_ooo(sid, t, v);
                 continue;
             }
-            let last = &self.table.open(sid).xor;
-            if last.count == 0 || t > last.t {
+            let last = self.table.last(sid);
+            if !last.any || t > last.t {
                 self.table.append(sid, t, v);
             }
         }
@@ -445,6 +450,32 @@ impl RecordSink for Sink<'_> {
         self.block.push((sid, t, v));
         if self.block.len() == BLOCK {
             self.flush();
+        }
+    }
+
+    fn histogram(&mut self, reference: u64, t: i64, histogram: Histogram) {
+        let Some(sid) = self.refs.sid(self.table, reference) else {
+            self.report.samples_unknown_series += 1;
+            return;
+        };
+        self.report.samples += 1;
+        self.flush();
+        if self.ooo {
+            self.table
+                .insert_ooo_histogram(sid, t, &Arc::new(histogram));
+            return;
+        }
+        let last = self.table.last(sid);
+        if !last.any || t > last.t {
+            let identity = identity::of_histogram(&histogram);
+            self.table.append_histogram(sid, t, &histogram, identity);
+        }
+    }
+
+    fn exemplar(&mut self, reference: u64, exemplar: Exemplar) {
+        if let Some(sid) = self.refs.sid(self.table, reference) {
+            self.report.exemplars += 1;
+            self.table.exemplars.add(sid, &Arc::new(exemplar));
         }
     }
 

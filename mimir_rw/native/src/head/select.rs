@@ -7,9 +7,10 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::series::SeriesTable;
+use crate::batch::Exemplar;
 use crate::labels::{CompiledMatcher, Dictionary, LabelFrame};
 
 /// Series that match all of `matchers` and may have a sample in mint..=maxt; ascending numbers.
@@ -117,6 +118,32 @@ impl<'m> Test<'m> {
                 .or_insert_with(|| self.matcher.matches(table.labels.value(pair))),
         }
     }
+}
+
+/// Series that match any of the sets and have exemplars with mint <= t <= maxt, and these exemplars.
+pub fn exemplars(
+    table: &SeriesTable,
+    sets: &[Vec<CompiledMatcher>],
+    mint: i64,
+    maxt: i64,
+) -> (LabelFrame, Vec<Vec<Arc<Exemplar>>>) {
+    let matching = sets
+        .iter()
+        .flat_map(|set| find(table, set, i64::MIN, i64::MAX));
+    let matching: HashSet<u32> = matching.collect();
+    let (mut sids, mut rows) = (Vec::new(), Vec::new());
+    for sid in table.exemplars.series() {
+        let row =
+            || -> Vec<Arc<Exemplar>> { table.exemplars.of(sid, mint, maxt).cloned().collect() };
+        if matching.contains(&sid)
+            && let row = row()
+            && !row.is_empty()
+        {
+            sids.push(sid);
+            rows.push(row);
+        }
+    }
+    (label_frame(table, &sids), rows)
 }
 
 /// Label sets of the series in the given order.

@@ -1,15 +1,18 @@
 //! The series table: identities, append state and chunks of every series of one tenant.
 //!
 //! Columns, not objects: a series is a number (`sid`, dense from 0). What an append touches (`Open`) fills one cache
-//! line per series; what few series have (closed chunks, out-of-order samples) lives in `Extra`.
+//! line per series; what few series have (closed chunks, out-of-order samples, histograms) lives in `Extra`.
 
 use std::sync::Arc;
 
 use super::blocks::{BlockSink, BlockStream, Blocks};
+use super::exemplars::Exemplars;
+use super::histograms::{Growth, SeriesHistograms};
 use super::lookup::{BLOCK, HashLookup};
 use super::owned::{Owned, TokenRanges};
 use super::postings::{HashKey, LabelIndex, put_canonical};
 use crate::codec::xor::{XorState, chunk_of, decode_into};
+use crate::histogram::Histogram;
 use crate::wire::series::SeriesHasher;
 
 /// Length of the time ranges at which chunks are cut (tsdb-block.md 14).
@@ -27,7 +30,8 @@ pub struct Chunk {
     pub data: Arc<[u8]>,
 }
 
-/// The open in-order chunk of a series. `xor.count` is 0 only for a series that never had an in-order sample.
+/// The open in-order float chunk of a series. `xor.count` is 0 when the last in-order sample is a histogram, or there is
+/// none.
 #[repr(align(64))]
 #[derive(Clone, Copy, Debug)]
 pub struct Open {
@@ -60,7 +64,23 @@ pub struct Extra {
     pub ooo: Vec<(i64, u64)>,
     /// Out-of-order chunks in the order they were closed; they overlap freely.
     pub ooo_closed: Vec<Chunk>,
+    pub histograms: Option<Box<SeriesHistograms>>,
 }
+
+/// The last in-order sample of a series.
+#[derive(Clone, Copy, Debug)]
+pub struct Last {
+    pub any: bool,
+    pub t: i64,
+    /// Bits of a float, identity of a histogram.
+    pub v: u64,
+}
+
+pub const NEVER: Last = Last {
+    any: false,
+    t: 0,
+    v: 0,
+};
 
 pub struct SeriesTable {
     ooo_samples_max: usize,
@@ -80,8 +100,13 @@ pub struct SeriesTable {
     pub maxt: i64,
     pub samples_appended: u64,
     pub ooo_appended: u64,
+    /// Histograms among the samples appended.
+    pub histograms_appended: u64,
     pub chunks: u64,
     pub closed_bytes: u64,
+    /// Of histogram chunks, open and closed.
+    histogram_bytes: i64,
+    pub exemplars: Exemplars,
 }
 
 impl SeriesTable {
@@ -103,8 +128,11 @@ impl SeriesTable {
             maxt: i64::MIN,
             samples_appended: 0,
             ooo_appended: 0,
+            histograms_appended: 0,
             chunks: 0,
             closed_bytes: 0,
+            histogram_bytes: 0,
+            exemplars: Exemplars::default(),
         }
     }
 
@@ -122,6 +150,33 @@ impl SeriesTable {
 
     pub fn extra(&self, sid: u32) -> Option<&Extra> {
         self.extras.get(self.open[sid as usize].extra as usize)
+    }
+
+    pub fn histograms(&self, sid: u32) -> Option<&SeriesHistograms> {
+        self.extra(sid)?.histograms.as_deref()
+    }
+
+    #[inline]
+    pub fn last(&self, sid: u32) -> Last {
+        let xor = &self.open[sid as usize].xor;
+        match xor.count {
+            0 => self.last_histogram(sid),
+            _ => Last {
+                any: true,
+                t: xor.t,
+                v: xor.v,
+            },
+        }
+    }
+
+    #[cold]
+    fn last_histogram(&self, sid: u32) -> Last {
+        let open = self.histograms(sid).and_then(|h| h.open.as_ref());
+        open.map_or(NEVER, |open| Last {
+            any: true,
+            t: open.chunk.t(),
+            v: open.last,
+        })
     }
 
     pub fn token(&self, sid: u32) -> u32 {
@@ -282,6 +337,9 @@ impl SeriesTable {
             open.mint = t;
             open.next_at = range_end(t);
             self.chunks += 1;
+            if open.extra != NO_EXTRA {
+                self.close_open_histograms(sid);
+            }
         } else if must_cut(open, t) {
             self.close_open(sid);
             let open = &mut self.open[sid as usize];
@@ -318,6 +376,37 @@ impl SeriesTable {
         self.extra_mut(sid).closed.push(chunk);
     }
 
+    /// Append in order: `t` is later than all in-order samples of the series. `last`: the histogram's identity.
+    pub fn append_histogram(&mut self, sid: u32, t: i64, histogram: &Histogram, last: u64) {
+        if self.open[sid as usize].xor.count > 0 {
+            self.close_open(sid);
+        }
+        let growth = self.histograms_mut(sid).append(t, histogram, last);
+        self.histogram_appended(t, growth);
+    }
+
+    fn histogram_appended(&mut self, t: i64, growth: Growth) {
+        self.chunks += growth.chunks;
+        self.histogram_bytes += growth.bytes;
+        self.samples_appended += 1;
+        self.histograms_appended += 1;
+        self.mint = self.mint.min(t);
+        self.maxt = self.maxt.max(t);
+    }
+
+    #[cold]
+    fn close_open_histograms(&mut self, sid: u32) {
+        if let Some(histograms) = &mut self.extra_mut(sid).histograms {
+            let bytes = histograms.close_open();
+            self.histogram_bytes += bytes;
+        }
+    }
+
+    fn histograms_mut(&mut self, sid: u32) -> &mut SeriesHistograms {
+        let histograms = &mut self.extra_mut(sid).histograms;
+        histograms.get_or_insert_default()
+    }
+
     fn extra_mut(&mut self, sid: u32) -> &mut Extra {
         let open = &mut self.open[sid as usize];
         if open.extra == NO_EXTRA {
@@ -327,11 +416,13 @@ impl SeriesTable {
         &mut self.extras[open.extra as usize]
     }
 
-    /// Value bits at `t` in the open out-of-order chunk.
+    /// Value bits, or a histogram's identity, at `t` in the open out-of-order chunks.
     pub fn ooo_value(&self, sid: u32, t: i64) -> Option<u64> {
-        let ooo = &self.extra(sid)?.ooo;
-        let at = ooo.binary_search_by_key(&t, |s| s.0).ok()?;
-        Some(ooo[at].1)
+        let extra = self.extra(sid)?;
+        match extra.ooo.binary_search_by_key(&t, |s| s.0) {
+            Ok(at) => Some(extra.ooo[at].1),
+            Err(_) => extra.histograms.as_ref()?.ooo_identity(t),
+        }
     }
 
     /// Whether a closed chunk or the open in-order chunk has this very sample. Chunks that do not decode have none.
@@ -360,6 +451,23 @@ impl SeriesTable {
         };
         let mut chunks = extra.closed.iter().rev().chain(extra.ooo_closed.iter());
         chunks.any(|c| c.mint <= t && t <= c.maxt && has(&c.data))
+    }
+
+    /// As `holds`, of a histogram with this identity.
+    pub fn holds_histogram(&self, sid: u32, t: i64, identity: u64) -> bool {
+        self.histograms(sid).is_some_and(|h| h.holds(t, identity))
+    }
+
+    /// Insert out of order. A histogram at a time that the open out-of-order chunk has is ignored.
+    pub fn insert_ooo_histogram(&mut self, sid: u32, t: i64, histogram: &Arc<Histogram>) {
+        let samples_max = self.ooo_samples_max;
+        let inserted = self
+            .histograms_mut(sid)
+            .insert_ooo(t, histogram, samples_max);
+        if let Some(growth) = inserted {
+            self.histogram_appended(t, growth);
+            self.ooo_appended += 1;
+        }
     }
 
     /// Insert out of order. A sample at a time that the open out-of-order chunk has is ignored.
@@ -401,6 +509,10 @@ impl SeriesTable {
         extra.closed.iter().any(chunk)
             || extra.ooo_closed.iter().any(chunk)
             || extra.ooo.iter().any(|s| mint <= s.0 && s.0 <= maxt)
+            || extra
+                .histograms
+                .as_ref()
+                .is_some_and(|h| h.may_have(mint, maxt))
     }
 
     /// Bytes held, roughly: columns, blocks, chunks, index.
@@ -413,10 +525,12 @@ impl SeriesTable {
             + self.tokens.capacity() * 4
             + self.extras.capacity() * size_of::<Extra>()
             + self.closed_bytes as usize
+            + self.histogram_bytes.max(0) as usize
+            + self.exemplars.memory_bytes()
     }
 }
 
-fn range_end(t: i64) -> i64 {
+pub fn range_end(t: i64) -> i64 {
     (t / CHUNK_RANGE_MS)
         .saturating_mul(CHUNK_RANGE_MS)
         .saturating_add(CHUNK_RANGE_MS)
@@ -429,15 +543,16 @@ fn must_cut(open: &mut Open, t: i64) -> bool {
         return true;
     }
     if open.xor.count == CHUNK_SAMPLES / 4 {
-        open.next_at = planned_end(open.mint, open.xor.t, open.next_at);
+        open.next_at = planned_end(open.mint, open.xor.t, open.next_at, 4.0);
     }
     t >= open.next_at || open.xor.count >= 2 * CHUNK_SAMPLES
 }
 
-/// Spread the rest of the range evenly over chunks of about `CHUNK_SAMPLES`, judged by the first quarter.
-fn planned_end(start: i64, current: i64, end: i64) -> i64 {
+/// Spread the rest of the range evenly over full chunks, judged by the part of one that is there; `ratio`: how many such
+/// parts make a full one.
+pub fn planned_end(start: i64, current: i64, end: i64, ratio: f64) -> i64 {
     let span = end.wrapping_sub(start) as f64;
-    let n = span / ((current.wrapping_sub(start).wrapping_add(1)) as f64 * 4.0);
+    let n = span / ((current.wrapping_sub(start).wrapping_add(1)) as f64 * ratio);
     if n <= 1.0 {
         return end;
     }

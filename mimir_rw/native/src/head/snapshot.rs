@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::histograms::HistogramChunk;
 use super::series::{Chunk, SeriesTable};
+use crate::histogram::Histogram;
 use crate::labels::LabelFrame;
 use crate::series_set::runs::{Run, RunSource, Samples};
 
@@ -19,6 +21,14 @@ enum Place {
         start: usize,
         end: usize,
     },
+    ClosedHistograms(u8, Arc<[u8]>),
+    /// A chunk of histograms in `Snapshot::bytes`.
+    OpenHistograms {
+        encoding: u8,
+        start: usize,
+        end: usize,
+    },
+    PlainHistograms(Box<[(i64, Arc<Histogram>)]>),
 }
 
 struct RunRef {
@@ -99,6 +109,9 @@ impl Capture {
         let Some(extra) = extra else {
             return;
         };
+        if extra.histograms.is_some() {
+            self.histograms(table, sid, mint, maxt);
+        }
         self.runs
             .extend(extra.ooo_closed.iter().filter(closed).map(share));
         if let [first, .., last] | [first @ last] = extra.ooo.as_slice()
@@ -113,6 +126,48 @@ impl Capture {
                     start,
                     end: self.plain.len(),
                 },
+            });
+        }
+    }
+
+    #[cold]
+    fn histograms(&mut self, table: &SeriesTable, sid: u32, mint: i64, maxt: i64) {
+        let Some(histograms) = table.histograms(sid) else {
+            return;
+        };
+        let overlaps = |from: i64, to: i64| from <= maxt && to >= mint;
+        let closed = |c: &&HistogramChunk| overlaps(c.chunk.mint, c.chunk.maxt);
+        let share = |c: &HistogramChunk| RunRef {
+            mint: c.chunk.mint,
+            maxt: c.chunk.maxt,
+            place: Place::ClosedHistograms(c.encoding, c.chunk.data.clone()),
+        };
+        let in_order = histograms.closed.iter().filter(closed).map(share);
+        self.runs.extend(in_order);
+        if let Some(open) = &histograms.open
+            && overlaps(open.mint, open.chunk.t())
+        {
+            let start = self.bytes.len();
+            open.chunk.copy_to(&mut self.bytes);
+            self.runs.push(RunRef {
+                mint: open.mint,
+                maxt: open.chunk.t(),
+                place: Place::OpenHistograms {
+                    encoding: open.chunk.encoding(),
+                    start,
+                    end: self.bytes.len(),
+                },
+            });
+        }
+        let ooo = histograms.ooo_closed.iter().filter(closed).map(share);
+        self.runs.extend(ooo);
+        if let [first, .., last] | [first @ last] = histograms.ooo.as_slice()
+            && overlaps(first.0, last.0)
+        {
+            self.runs.push(RunRef {
+                mint: first.0,
+                maxt: last.0,
+                place: Place::PlainHistograms(histograms.ooo.as_slice().into()),
             });
         }
     }
@@ -148,6 +203,13 @@ impl RunSource for Snapshot {
                 Place::Closed(data) => Samples::Chunk(data),
                 Place::Open { start, end } => Samples::Chunk(&self.bytes[*start..*end]),
                 Place::Plain { start, end } => Samples::Plain(&self.plain[*start..*end]),
+                Place::ClosedHistograms(encoding, data) => Samples::Histograms(*encoding, data),
+                Place::OpenHistograms {
+                    encoding,
+                    start,
+                    end,
+                } => Samples::Histograms(*encoding, &self.bytes[*start..*end]),
+                Place::PlainHistograms(samples) => Samples::PlainHistograms(samples),
             },
         })
     }

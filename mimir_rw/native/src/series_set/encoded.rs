@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::part;
-use super::runs::{Run, RunSource, Samples};
+use super::runs::{Run, RunSource, Samples, XOR};
 use crate::bytes::Bytes;
 use crate::codec::Damaged;
 use crate::labels::LabelFrame;
@@ -20,8 +20,12 @@ pub struct EncodedSet {
 
 #[derive(Clone, Copy)]
 struct Span {
+    mint: i64,
+    maxt: i64,
+    start: u32,
+    end: u32,
     part: u32,
-    at: part::RunSpan,
+    encoding: u8,
 }
 
 impl EncodedSet {
@@ -38,7 +42,14 @@ impl EncodedSet {
                     u32::try_from(end).map_err(|_| Damaged("a series set has too many runs"))?,
                 );
             }
-            runs.extend(part.runs.into_iter().map(|at| Span { part: number, at }));
+            runs.extend(part.runs.into_iter().map(|run| Span {
+                mint: run.mint,
+                maxt: run.maxt,
+                start: run.start,
+                end: run.end,
+                part: number,
+                encoding: run.encoding,
+            }));
             frames.push(part.labels);
         }
         let labels = match &frames[..] {
@@ -72,12 +83,16 @@ impl RunSource for EncodedSet {
 
     fn runs(&self, row: usize) -> impl ExactSizeIterator<Item = Run<'_>> {
         let range: Range<usize> = self.run_start[row] as usize..self.run_start[row + 1] as usize;
-        self.runs[range].iter().map(|span| Run {
-            mint: span.at.mint,
-            maxt: span.at.maxt,
-            samples: Samples::Chunk(
-                &self.parts[span.part as usize][span.at.start as usize..span.at.end as usize],
-            ),
+        self.runs[range].iter().map(|span| {
+            let chunk = &self.parts[span.part as usize][span.start as usize..span.end as usize];
+            Run {
+                mint: span.mint,
+                maxt: span.maxt,
+                samples: match span.encoding {
+                    XOR => Samples::Chunk(chunk),
+                    encoding => Samples::Histograms(encoding, chunk),
+                },
+            }
         })
     }
 }

@@ -5,11 +5,12 @@
 //! of all replicas by first time, the fullest first; of those that begin together one is read, and the others are only
 //! compared with its bytes. If what was read ascends, it is whole. Else (gaps, late samples, different cuts) each
 //! replica is read by itself and the results merged. Where replicas have different values at one time the one whose
-//! bits are the larger unsigned integer stands: the order of the replicas does not matter.
+//! bits are the larger unsigned integer stands: the order of the replicas does not matter. Histograms: histograms.rs.
 
 use std::cmp::Reverse;
 use std::ops::Range;
 
+use super::histograms::HistogramRows;
 use super::runs::{Columns, Run, Samples, Source};
 use crate::codec::Damaged;
 use crate::codec::merge::{follow_one_another, merge_runs};
@@ -54,8 +55,13 @@ impl MergedSet {
         }
     }
 
-    /// Upper bound of the samples in rows.
+    /// Upper bound of the samples in rows, histograms by their weight.
     pub fn sample_count_max(&self, rows: Range<usize>) -> usize {
+        self.count_max(rows, |run| run.sample_weight())
+    }
+
+    /// The same of samples that count for as much as `weight` says.
+    fn count_max(&self, rows: Range<usize>, weight: impl Fn(&Run<'_>) -> usize) -> usize {
         let (mut runs, mut ends, mut total) = (Vec::new(), Vec::new(), 0);
         for row in rows {
             self.runs(row, &mut runs, &mut ends);
@@ -64,9 +70,11 @@ impl MergedSet {
             for run in &runs {
                 match fullest {
                     Some(fullest) if run.samples == fullest.samples => {}
-                    Some(fullest) if begins_like(run, fullest) => total += SAMPLES_PER_BYTE,
+                    Some(fullest) if begins_like(run, fullest) => {
+                        total += SAMPLES_PER_BYTE * weight(run);
+                    }
                     _ => {
-                        total += run.sample_count();
+                        total += run.sample_count() * weight(run);
                         fullest = Some(run);
                     }
                 }
@@ -75,9 +83,10 @@ impl MergedSet {
         total
     }
 
-    /// Samples of rows with mint <= t <= maxt: offsets, times, values.
+    /// Samples of rows with mint <= t <= maxt.
     pub fn decode(&self, rows: Range<usize>, mint: i64, maxt: i64) -> Result<Columns, Damaged> {
-        let room = self.sample_count_max(rows.clone());
+        let floats = |run: &Run<'_>| usize::from(!run.samples.are_histograms());
+        let room = self.count_max(rows.clone(), floats);
         let mut reader = Reader {
             mint,
             maxt,
@@ -85,12 +94,19 @@ impl MergedSet {
             values: Vec::with_capacity(room),
             ends: Vec::new(),
         };
+        let mut histograms = HistogramRows::default();
         let mut offsets = Vec::with_capacity(rows.len() + 1);
         let (mut runs, mut ends, mut ordered) = (Vec::new(), Vec::new(), Vec::new());
         offsets.push(0);
         for row in rows {
             self.runs(row, &mut runs, &mut ends);
             let start = reader.ts.len();
+            let others = runs.iter().any(|run| run.samples.are_histograms());
+            if others {
+                let number = offsets.len() - 1;
+                histograms.replicated_row(number, &runs, &ends, mint, maxt)?;
+                keep_floats(&mut runs, &mut ends);
+            }
             let whole = match ends.len() {
                 1 => false,
                 _ => {
@@ -102,19 +118,39 @@ impl MergedSet {
                 reader.truncate(start);
                 reader.each(&runs, &ends)?;
             }
+            if others {
+                histograms.drop_floats(&mut reader.ts, &mut reader.values, start);
+            }
             offsets.push(reader.ts.len());
         }
-        Ok((offsets, reader.ts, reader.values))
+        Ok(Columns {
+            histograms: histograms.finish(offsets.len()),
+            offsets,
+            ts: reader.ts,
+            values: reader.values,
+        })
     }
+}
+
+/// Take the histograms out of the runs of several replicas, which end at `ends`.
+fn keep_floats(runs: &mut Vec<Run<'_>>, ends: &mut [usize]) {
+    let floats = |run: &Run<'_>| !run.samples.are_histograms();
+    for end in ends {
+        *end = runs[..*end].iter().filter(|run| floats(run)).count();
+    }
+    runs.retain(floats);
 }
 
 /// Whether all samples of `run`, but for those in its last byte, are samples of `fuller`.
 fn begins_like(run: &Run<'_>, fuller: &Run<'_>) -> bool {
-    let (Samples::Chunk(run_chunk), Samples::Chunk(chunk)) = (run.samples, fuller.samples) else {
+    let (Some((encoding, run_chunk)), Some((fuller_encoding, chunk))) =
+        (run.samples.chunk(), fuller.samples.chunk())
+    else {
         return false;
     };
     let common = run_chunk.len().saturating_sub(1).max(2);
     run.mint == fuller.mint
+        && encoding == fuller_encoding
         && run_chunk.len() <= chunk.len()
         && run_chunk
             .get(2..common)
@@ -170,7 +206,7 @@ impl Reader {
         for run in parts {
             match run.samples {
                 Samples::Chunk(begin) => begun.push((begin, Mark::at(run.sample_count()))),
-                Samples::Plain(_) => return Ok(false),
+                _ => return Ok(false),
             }
         }
         begun.reverse();

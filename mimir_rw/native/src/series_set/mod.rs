@@ -4,9 +4,11 @@
 //! sets of replicas become one (`merged`), whose decode reads what replicas have in common once.
 
 pub mod encoded;
+pub mod exemplars;
+mod histograms;
 pub mod merged;
 pub mod part;
-mod python;
+pub mod python;
 pub mod runs;
 
 pub use python::register;

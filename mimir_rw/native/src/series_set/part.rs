@@ -1,11 +1,12 @@
 //! A part: some rows of a series set as bytes.
 //!
 //! ```text
-//! version u8 (1)
+//! version u8: 1 when all runs are floats, else 2
 //! uvarint rows, label frame of so many rows (frame_codec.rs)
 //! uvarint runs; per row a uvarint: how many are its own
-//! per run: varint mint less that of the run before (from 0), uvarint maxt less mint, uvarint bytes
-//! XOR chunks of the runs, one after another: sample count u16 BE, bit stream
+//! per run: varint mint less that of the run before (from 0), uvarint maxt less mint, uvarint bytes, and in version 2
+//!     encoding u8 (tsdb-block.md section 5.1): 1 XOR, 2 histograms, 3 float histograms
+//! chunks of the runs, one after another, as they are stored in blocks
 //! ```
 //!
 //! Rows ascend by labels, within a part and from part to part. The runs of a row are in the order in which they win at
@@ -13,47 +14,115 @@
 
 use std::ops::Range;
 
-use super::runs::{Run, RunSource, Samples};
+use super::runs::{Run, RunSource, Samples, XOR};
 use crate::codec::Damaged;
+use crate::codec::histogram::chunks_of;
+use crate::codec::histogram::kind::{Float, Kind};
 use crate::codec::varint::{Cursor, put_uvarint, put_varint};
 use crate::codec::xor::chunk_of;
 use crate::labels::{LabelFrame, frame_codec};
 
-const VERSION: u8 = 1;
+const VERSION_FLOATS: u8 = 1;
+const VERSION: u8 = 2;
+const FLOAT_HISTOGRAMS: u8 = Float::ENCODING;
 /// What a row costs beside its chunks, about.
 const ROW_BYTES: usize = 32;
 const RUN_BYTES_MIN: usize = 3;
+/// What a histogram that is not encoded yet will take, about.
+const HISTOGRAM_BYTES: usize = 100;
 
-pub fn encode(set: &impl RunSource, rows: Range<usize>) -> Vec<u8> {
-    let mut out = vec![VERSION];
-    put_uvarint(&mut out, rows.len() as u64);
-    frame_codec::encode(set.labels(), rows.clone(), &mut out);
-    let count: usize = rows.clone().map(|row| set.runs(row).len()).sum();
-    put_uvarint(&mut out, count as u64);
+/// Rows as bytes. Without `histograms` they are left out, for a reader that knows none.
+pub fn encode(set: &impl RunSource, rows: Range<usize>, histograms: bool) -> Vec<u8> {
+    let bytes = rows.clone().map(|row| chunk_bytes(set, row)).sum();
+    let mut runs = EncodedRuns {
+        ends: Vec::with_capacity(rows.len()),
+        runs: Vec::new(),
+        chunks: Vec::with_capacity(bytes),
+    };
     for row in rows.clone() {
-        put_uvarint(&mut out, set.runs(row).len() as u64);
+        let wanted = |run: &Run<'_>| histograms || !run.samples.are_histograms();
+        set.runs(row).filter(wanted).for_each(|run| runs.push(&run));
+        runs.ends.push(runs.runs.len());
     }
-    let mut chunks = Vec::with_capacity(rows.clone().map(|row| chunk_bytes(set, row)).sum());
-    let mut before = 0;
-    for run in rows.flat_map(|row| set.runs(row)) {
-        let start = chunks.len();
-        match run.samples {
-            Samples::Chunk(chunk) => chunks.extend_from_slice(chunk),
-            Samples::Plain(samples) => chunks.extend_from_slice(&chunk_of(samples)),
-        }
-        put_varint(&mut out, run.mint.wrapping_sub(before));
-        put_uvarint(&mut out, run.maxt.wrapping_sub(run.mint) as u64);
-        put_uvarint(&mut out, (chunks.len() - start) as u64);
-        before = run.mint;
-    }
-    out.extend_from_slice(&chunks);
+    let version = match runs.runs.iter().all(|run| run.encoding == XOR) {
+        true => VERSION_FLOATS,
+        false => VERSION,
+    };
+    let mut out = vec![version];
+    put_uvarint(&mut out, rows.len() as u64);
+    frame_codec::encode(set.labels(), rows, &mut out);
+    runs.put(version, &mut out);
     out
+}
+
+struct EncodedRun {
+    mint: i64,
+    maxt: i64,
+    encoding: u8,
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct EncodedRuns {
+    /// Runs up to the end of each row.
+    ends: Vec<usize>,
+    runs: Vec<EncodedRun>,
+    chunks: Vec<u8>,
+}
+
+impl EncodedRuns {
+    fn push(&mut self, run: &Run<'_>) {
+        let Run { mint, maxt, .. } = *run;
+        match run.samples {
+            Samples::Chunk(chunk) => self.chunk(mint, maxt, XOR, chunk),
+            Samples::Plain(samples) => self.chunk(mint, maxt, XOR, &chunk_of(samples)),
+            Samples::Histograms(encoding, chunk) => self.chunk(mint, maxt, encoding, chunk),
+            Samples::PlainHistograms(samples) => {
+                for (encoding, mint, maxt, chunk) in
+                    chunks_of(samples.iter().map(|(t, h)| (*t, &**h)))
+                {
+                    self.chunk(mint, maxt, encoding, &chunk);
+                }
+            }
+        }
+    }
+
+    fn chunk(&mut self, mint: i64, maxt: i64, encoding: u8, chunk: &[u8]) {
+        self.chunks.extend_from_slice(chunk);
+        self.runs.push(EncodedRun {
+            mint,
+            maxt,
+            encoding,
+            bytes: chunk.len(),
+        });
+    }
+
+    fn put(&self, version: u8, out: &mut Vec<u8>) {
+        put_uvarint(out, self.runs.len() as u64);
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        for (start, &end) in starts.zip(&self.ends) {
+            put_uvarint(out, (end - start) as u64);
+        }
+        out.reserve(self.chunks.len() + 8 * self.runs.len());
+        let mut before = 0;
+        for run in &self.runs {
+            put_varint(out, run.mint.wrapping_sub(before));
+            put_uvarint(out, run.maxt.wrapping_sub(run.mint) as u64);
+            put_uvarint(out, run.bytes as u64);
+            if version == VERSION {
+                out.push(run.encoding);
+            }
+            before = run.mint;
+        }
+        out.extend_from_slice(&self.chunks);
+    }
 }
 
 fn chunk_bytes(set: &impl RunSource, row: usize) -> usize {
     let bytes = |run: Run<'_>| match run.samples {
-        Samples::Chunk(chunk) => chunk.len(),
+        Samples::Chunk(chunk) | Samples::Histograms(_, chunk) => chunk.len(),
         Samples::Plain(samples) => 2 + 20 * samples.len(),
+        Samples::PlainHistograms(samples) => HISTOGRAM_BYTES * samples.len(),
     };
     set.runs(row).map(bytes).sum()
 }
@@ -72,14 +141,20 @@ pub fn end_of(set: &impl RunSource, start: usize, bytes_max: usize) -> usize {
 
 /// Number of rows a part says it has.
 pub fn rows_of(data: &[u8]) -> Result<usize, Damaged> {
-    header(&mut Cursor::new(data))
+    Ok(header(&mut Cursor::new(data))?.1)
 }
 
-fn header(cursor: &mut Cursor<'_>) -> Result<usize, Damaged> {
-    if cursor.u8()? != VERSION {
+/// Version and rows.
+fn header(cursor: &mut Cursor<'_>) -> Result<(u8, usize), Damaged> {
+    let version = cursor.u8()?;
+    if ![VERSION_FLOATS, VERSION].contains(&version) {
         return Err(Damaged("unknown version of a series set"));
     }
-    usize::try_from(cursor.uvarint()?).map_err(|_| Damaged("a series set has too many rows"))
+    let rows = usize::try_from(cursor.uvarint()?);
+    Ok((
+        version,
+        rows.map_err(|_| Damaged("a series set has too many rows"))?,
+    ))
 }
 
 /// Where a chunk is in its part.
@@ -89,6 +164,7 @@ pub struct RunSpan {
     pub maxt: i64,
     pub start: u32,
     pub end: u32,
+    pub encoding: u8,
 }
 
 #[derive(Debug)]
@@ -102,7 +178,7 @@ pub struct Part {
 pub fn decode(data: &[u8]) -> Result<Part, Damaged> {
     let size = u32::try_from(data.len()).map_err(|_| Damaged("a part holds less than 4 GiB"))?;
     let mut cursor = Cursor::new(data);
-    let rows = header(&mut cursor)?;
+    let (version, rows) = header(&mut cursor)?;
     let labels = frame_codec::decode(&mut cursor)?;
     let count = usize::try_from(cursor.uvarint()?).unwrap_or(usize::MAX);
     let least = count.saturating_mul(RUN_BYTES_MIN).saturating_add(rows);
@@ -131,11 +207,19 @@ pub fn decode(data: &[u8]) -> Result<Part, Damaged> {
         }
         let start = end;
         end = start.saturating_add(u32::try_from(cursor.uvarint()?).unwrap_or(u32::MAX));
+        let encoding = match version {
+            VERSION => cursor.u8()?,
+            _ => XOR,
+        };
+        if !(XOR..=FLOAT_HISTOGRAMS).contains(&encoding) {
+            return Err(Damaged("a run has an unknown encoding"));
+        }
         runs.push(RunSpan {
             mint,
             maxt,
             start,
             end,
+            encoding,
         });
     }
     if end as usize != cursor.remaining() {

@@ -3,10 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use numpy::{IntoPyArray, PyArray1};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 
 use super::encoded::EncodedSet;
+use super::exemplars::Exemplars;
 use super::merged::MergedSet;
 use super::part;
 use super::runs::{Columns, RunSource, Source, check_rows};
@@ -21,9 +23,14 @@ fn rows(start: usize, end: usize, len: usize) -> PyResult<Range<usize>> {
     check_rows(start, end, len).map_err(PyIndexError::new_err)
 }
 
-fn columns(decoded: Result<Columns, Damaged>) -> PyResult<SampleColumns> {
-    let (offsets, ts, values) = decoded?;
-    SampleColumns::from_vecs(offsets, ts, values).map_err(DataDamaged::new_err)
+pub fn columns(decoded: Result<Columns, Damaged>) -> PyResult<SampleColumns> {
+    let columns = decoded?;
+    let floats = SampleColumns::from_vecs(columns.offsets, columns.ts, columns.values);
+    let both = floats.and_then(|floats| match columns.histograms {
+        None => Ok(floats),
+        Some(histograms) => floats.with_histograms(histograms),
+    });
+    both.map_err(DataDamaged::new_err)
 }
 
 /// A series set of another process; see storage/contract.py.
@@ -112,6 +119,45 @@ fn decode_series_set(py: Python<'_>, parts: Vec<Bytes>) -> PyResult<EncodedSerie
     Ok(EncodedSeriesSet(Arc::new(set)))
 }
 
+/// Exemplars of series in label order; see `_native.pyi`.
+#[pyclass(frozen, module = "mimir_rw._native")]
+pub struct ExemplarSet(pub(crate) Exemplars);
+
+#[pymethods]
+impl ExemplarSet {
+    #[getter]
+    fn labels(&self) -> LabelFrame {
+        self.0.labels.clone()
+    }
+
+    #[getter]
+    fn offsets<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        let offsets: Vec<i64> = self.0.offsets.iter().map(|&o| o as i64).collect();
+        offsets.into_pyarray(py)
+    }
+
+    #[getter]
+    fn ts<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        let ts: Vec<i64> = self.0.items.iter().map(|e| e.ts).collect();
+        ts.into_pyarray(py)
+    }
+
+    #[getter]
+    fn values<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        let values: Vec<f64> = self.0.items.iter().map(|e| e.value).collect();
+        values.into_pyarray(py)
+    }
+
+    #[getter]
+    fn exemplar_labels(&self, py: Python<'_>) -> LabelFrame {
+        py.detach(|| self.0.exemplar_labels())
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.items.len()
+    }
+}
+
 #[pyfunction]
 fn series_set_part_rows(part: Bytes) -> PyResult<usize> {
     part::rows_of(&part).map_err(malformed)
@@ -124,6 +170,7 @@ fn malformed(damaged: Damaged) -> PyErr {
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<EncodedSeriesSet>()?;
     m.add_class::<MergedSeriesSet>()?;
+    m.add_class::<ExemplarSet>()?;
     m.add_function(wrap_pyfunction!(merge_series_sets, m)?)?;
     m.add_function(wrap_pyfunction!(decode_series_set, m)?)?;
     m.add_function(wrap_pyfunction!(series_set_part_rows, m)?)

@@ -2,11 +2,18 @@
 
 use std::io::Cursor;
 
+use _native::batch::Exemplar;
 use _native::codec::Damaged;
+use _native::codec::histogram::is_sound;
 use _native::head::postings::{CanonicalLabels, put_canonical};
 use _native::head::wal::frame::{framed_bytes_max, put_record};
 use _native::head::wal::read::{SegmentReader, Step};
-use _native::head::wal::record::{RecordSink, begin_series, decode, put_samples, put_series};
+use _native::head::wal::record::{
+    HistogramKind, RecordSink, begin_series, decode, put_exemplars, put_histograms, put_samples,
+    put_series,
+};
+use _native::histogram::stored::DeltaBuckets;
+use _native::histogram::{CUSTOM_BUCKETS, Histogram, IntegerHistogram, Span};
 
 /// Holds nothing: counts and checks.
 #[derive(Default)]
@@ -28,6 +35,16 @@ impl RecordSink for Counter {
 
     fn sample(&mut self, _reference: u64, _t: i64, _v: u64) {
         self.parts += 1;
+    }
+
+    fn histogram(&mut self, _reference: u64, _t: i64, histogram: Histogram) {
+        self.parts += 1;
+        assert!(is_sound(&histogram));
+    }
+
+    fn exemplar(&mut self, _reference: u64, exemplar: Exemplar) {
+        self.parts += 1;
+        assert!(CanonicalLabels::new(&exemplar.labels).all(|label| label.is_ok()));
     }
 
     fn reference_seen(&mut self, _reference: u64) {
@@ -94,7 +111,56 @@ pub fn seeds_record() -> Vec<Vec<u8>> {
         0x0b, 2, 0x80, 0x80, 0xf4, 0xf6, 0x90, 0x5d, 0xe0, 0xe3, 0xf2, 0xf6, 0x90, 0x5d, 0x3f,
         0xf0, 0, 0, 0, 0, 0, 0, 2, 0xb0, 0xea, 1, 1, 0x40, 0, 0, 0, 0, 0, 0, 0,
     ];
-    vec![series, samples, canonical, tombstone, second_version]
+    let mut exemplars = Vec::new();
+    let exemplar = Exemplar {
+        ts: 1_700_000_000_000,
+        value: 1.5,
+        labels: canonical.clone(),
+    };
+    put_exemplars(&mut exemplars, [(1, &exemplar), (2, &exemplar)].into_iter());
+    let mut all = vec![
+        series,
+        samples,
+        canonical,
+        tombstone,
+        second_version,
+        exemplars,
+    ];
+    all.extend(HistogramKind::ALL.map(histograms));
+    all
+}
+
+fn histograms(kind: HistogramKind) -> Vec<u8> {
+    let custom = matches!(
+        kind,
+        HistogramKind::CustomInteger | HistogramKind::CustomFloat
+    );
+    let integer = IntegerHistogram {
+        schema: if custom { CUSTOM_BUCKETS } else { 3 },
+        count: 6,
+        sum: 7.5,
+        positive: DeltaBuckets {
+            spans: vec![Span {
+                offset: 0,
+                length: 3,
+            }],
+            deltas: vec![1, 1, 1],
+        },
+        custom: if custom {
+            vec![0.5, 1.0].into()
+        } else {
+            Vec::new().into()
+        },
+        ..IntegerHistogram::default()
+    };
+    let histogram = match kind {
+        HistogramKind::Integer | HistogramKind::CustomInteger => Histogram::Integer(integer),
+        _ => Histogram::Float(integer.to_float()),
+    };
+    let mut record = Vec::new();
+    let rows = (1..4).map(|i| (i, 1_700_000_000_000 + i as i64, &histogram));
+    put_histograms(&mut record, kind, Some((1, 1_700_000_000_000)), rows);
+    record
 }
 
 pub fn seeds_segment() -> Vec<Vec<u8>> {

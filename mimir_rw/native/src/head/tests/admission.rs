@@ -100,7 +100,7 @@ fn series_limits_are_decided_inside_the_group() {
     let limits = Limits {
         series_max: 3,
         series_per_metric_max: 2,
-        ooo_window_ms: 0,
+        ..Limits::default()
     };
     let rows: [Row<'_>; 5] = [
         ("m:a=1", vec![(1, 0.0)]),

@@ -295,7 +295,7 @@ fn damage_is_not_cut_when_what_follows_cannot_be_kept() {
         &KEY,
         "tenant",
         OPTIONS,
-        OOO_SAMPLES_MAX,
+        BOUNDS,
     )
     .unwrap();
     let text = loop {

@@ -1,12 +1,15 @@
 //! The head against a plain model.
 //!
 //! Here: batches and selections in a few words, and the model. `admission` has what is stored and selected,
-//! `durability` what crashes, failing disks and damage leave,
+//! `histograms` and `exemplars` the same of those, `golden` what Prometheus makes of them, `durability` what crashes, failing disks and damage leave,
 //! `references` rows without labels, changes of key and owned series, `replicas`
 //! what several heads together give.
 
 mod admission;
 mod durability;
+mod exemplars;
+mod golden;
+mod histograms;
 mod references;
 mod replicas;
 
@@ -14,8 +17,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::append::{Limits, Refusal};
-use super::core::{AppendError, Head};
+use super::admission::{Limits, Refusal};
+use super::core::{AppendError, Bounds, Head};
 use super::postings::put_canonical;
 use super::select;
 use super::series::OOO_SAMPLES_MAX;
@@ -32,6 +35,11 @@ const OPTIONS: LogOptions = LogOptions {
     segment_bytes: 128 << 20,
     fsync: Fsync::Segment,
     compress: false,
+};
+
+const BOUNDS: Bounds = Bounds {
+    ooo_samples_max: OOO_SAMPLES_MAX,
+    exemplars_max: 0,
 };
 
 const NAMES: [&str; 6] = ["up:a=1", "up:a=2", "down", "x:b=1,c=2", "x:b=1", "y:c=3"];
@@ -84,13 +92,21 @@ fn batch_with(rows: &[Row<'_>], key: &[u8; 32]) -> WriteBatch {
 }
 
 fn open_with(fs: &MemFs, options: LogOptions) -> Head {
+    replayed(fs, options, BOUNDS)
+}
+
+fn open_bounded(fs: &MemFs, bounds: Bounds) -> Head {
+    replayed(fs, OPTIONS, bounds)
+}
+
+fn replayed(fs: &MemFs, options: LogOptions, bounds: Bounds) -> Head {
     let head = Head::open(
         Arc::new(fs.clone()),
         Path::new("/t"),
         &KEY,
         "tenant",
         options,
-        OOO_SAMPLES_MAX,
+        bounds,
     )
     .unwrap();
     loop {
@@ -134,7 +150,8 @@ fn select(head: &Head, matchers: &[CompiledMatcher], mint: i64, maxt: i64) -> Sa
     let table = head.table().unwrap();
     let sids = select::find(&table, matchers, mint, maxt);
     let snapshot = Capture::new(&table, &sids, mint, maxt).finish();
-    let (offsets, ts, values) = snapshot.decode(0..snapshot.len(), mint, maxt).unwrap();
+    let columns = snapshot.decode(0..snapshot.len(), mint, maxt).unwrap();
+    let (offsets, ts, values) = (columns.offsets, columns.ts, columns.values);
     assert!(ts.len() <= snapshot.sample_count_max(0..snapshot.len()));
     let mut samples = Samples::new();
     let mut names = Vec::new();
@@ -203,7 +220,8 @@ impl Model {
                 } else if window > 0 && t >= ooo_min {
                     let new = series.ooo_new.iter().find(|s| s.0 == t).map(|s| s.1);
                     let known = new.or(series.ooo_open.get(&t).copied());
-                    if known.is_none() {
+                    // What is there in order already is not stored again.
+                    if known.is_none() && series.in_order.get(&t) != Some(&v) {
                         series.ooo_new.push((t, v));
                         series.ooo.entry(t).or_insert(v);
                     }

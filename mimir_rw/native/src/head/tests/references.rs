@@ -130,7 +130,7 @@ fn a_head_may_be_rekeyed_while_it_replays() {
         &KEY,
         "tenant",
         OPTIONS,
-        OOO_SAMPLES_MAX,
+        BOUNDS,
     )
     .unwrap();
     head.replay_step(200).unwrap();

@@ -11,25 +11,26 @@ use crate::series_set::merged::MergedSet;
 use crate::series_set::part;
 use crate::series_set::runs::{Columns, Source};
 
-fn snapshot(head: &Head, mint: i64, maxt: i64) -> Arc<Snapshot> {
+pub fn snapshot(head: &Head, mint: i64, maxt: i64) -> Arc<Snapshot> {
     let table = head.table().unwrap();
     let sids = select::find(&table, &[], mint, maxt);
     Arc::new(Capture::new(&table, &sids, mint, maxt).finish())
 }
 
-fn parts(snapshot: &Snapshot, rows: usize) -> Vec<Vec<u8>> {
+pub fn parts(snapshot: &Snapshot, rows: usize) -> Vec<Vec<u8>> {
     let starts = (0..snapshot.len()).step_by(rows);
     let end = |start: usize| (start + rows).min(snapshot.len());
     starts
-        .map(|start| part::encode(snapshot, start..end(start)))
+        .map(|start| part::encode(snapshot, start..end(start), true))
         .collect()
 }
 
-fn decode(parts: Vec<Vec<u8>>) -> Result<EncodedSet, Damaged> {
+pub fn decode(parts: Vec<Vec<u8>>) -> Result<EncodedSet, Damaged> {
     EncodedSet::decode(parts.into_iter().map(Bytes::Copy).collect())
 }
 
-fn samples_of(labels: &LabelFrame, (offsets, ts, values): Columns) -> Samples {
+fn samples_of(labels: &LabelFrame, columns: Columns) -> Samples {
+    let (offsets, ts, values) = (columns.offsets, columns.ts, columns.values);
     let mut samples = Samples::new();
     for row in 0..labels.len() {
         let range = offsets[row]..offsets[row + 1];
@@ -124,7 +125,7 @@ fn replicas_together_are_all_their_samples_once() {
                 let merged = MergedSet::new(sources.into_iter().collect());
                 let all = 0..merged.len();
                 let columns = merged.decode(all.clone(), mint, maxt).unwrap();
-                assert!(columns.1.len() <= merged.sample_count_max(all));
+                assert!(columns.ts.len() <= merged.sample_count_max(all));
                 assert_eq!(samples_of(merged.labels(), columns), want, "seed {seed}");
             }
         }
@@ -158,7 +159,7 @@ fn parts_are_a_set_again_and_end_where_asked() {
         while start < snapshot.len() {
             let end = part::end_of(&*snapshot, start, 2000);
             assert!(end > start);
-            let data = part::encode(&*snapshot, start..end);
+            let data = part::encode(&*snapshot, start..end, true);
             assert_eq!(part::rows_of(&data), Ok(end - start));
             start = end;
             bytes.push(data.len());
@@ -185,7 +186,7 @@ fn parts_out_of_order_are_refused() {
 fn every_cut_and_flipped_bit_of_a_part_is_a_set_or_an_error() {
     let heads = replicas(&mut Rng(9), 20, 3);
     let good = snapshot(&heads[0], i64::MIN, i64::MAX);
-    let data = part::encode(&*good, 0..good.len());
+    let data = part::encode(&*good, 0..good.len(), true);
     for cut in 0..data.len() {
         assert!(decode(vec![data[..cut].to_vec()]).is_err(), "cut at {cut}");
     }

@@ -4,6 +4,7 @@
 
 pub mod frame;
 pub mod fs;
+pub mod histogram;
 pub mod log;
 pub mod read;
 pub mod record;

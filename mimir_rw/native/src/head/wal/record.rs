@@ -1,11 +1,18 @@
-//! Bodies of log records (wal.md section 5): those that we write, and those that replay understands.
+//! Bodies of log records (wal.md section 5): those that we write, and those that replay understands. Histograms within
+//! them are in `histogram`.
 
+use super::histogram;
+pub use super::histogram::{HistogramKind, put_histograms};
+use crate::batch::Exemplar;
 use crate::codec::Damaged;
 use crate::codec::varint::{Cursor, put_uvarint, put_uvstr, put_varint};
+use crate::head::postings::{CanonicalLabels, put_canonical};
+use crate::histogram::Histogram;
 
 const SERIES: u8 = 1;
 const SAMPLES: u8 = 2;
 const TOMBSTONES: u8 = 3;
+const EXEMPLARS: u8 = 4;
 const SAMPLES_V2: u8 = 11;
 
 /// Most labels of one series that a reader allocates for at once.
@@ -45,11 +52,35 @@ pub fn put_samples(out: &mut Vec<u8>, samples: impl Iterator<Item = (u64, i64, u
     }
 }
 
+/// Append an exemplars record of (reference, exemplar). Labels that are not canonical are left out.
+pub fn put_exemplars<'a>(out: &mut Vec<u8>, exemplars: impl Iterator<Item = (u64, &'a Exemplar)>) {
+    out.push(EXEMPLARS);
+    let mut base = None;
+    for (reference, exemplar) in exemplars {
+        let (base_ref, base_t) = *base.get_or_insert_with(|| {
+            out.extend_from_slice(&reference.to_be_bytes());
+            out.extend_from_slice(&exemplar.ts.to_be_bytes());
+            (reference, exemplar.ts)
+        });
+        put_varint(out, reference.wrapping_sub(base_ref) as i64);
+        put_varint(out, exemplar.ts.wrapping_sub(base_t));
+        out.extend_from_slice(&exemplar.value.to_bits().to_be_bytes());
+        let labels = || CanonicalLabels::new(&exemplar.labels).flatten();
+        put_uvarint(out, labels().count() as u64);
+        for (name, value) in labels() {
+            put_uvstr(out, name.as_bytes());
+            put_uvstr(out, value.as_bytes());
+        }
+    }
+}
+
 /// What replay does with the parts of a record.
 pub trait RecordSink {
     /// `labels` is empty of duplicates only if the writer was right; names and values are as logged.
     fn series(&mut self, reference: u64, labels: &[(&str, &str)]) -> Result<(), Damaged>;
     fn sample(&mut self, reference: u64, t: i64, v: u64);
+    fn histogram(&mut self, reference: u64, t: i64, histogram: Histogram);
+    fn exemplar(&mut self, reference: u64, exemplar: Exemplar);
     /// A reference that must not be given out again.
     fn reference_seen(&mut self, reference: u64);
     fn unknown(&mut self, kind: u8);
@@ -66,11 +97,35 @@ pub fn decode(record: &[u8], sink: &mut impl RecordSink) -> Result<(), Damaged> 
         SAMPLES => decode_samples(body, sink),
         SAMPLES_V2 => decode_samples_v2(body, sink),
         TOMBSTONES => decode_tombstones(body, sink),
-        other => {
-            sink.unknown(other);
-            Ok(())
-        }
+        EXEMPLARS => decode_exemplars(body, sink),
+        other => match histogram::RecordKind::of(other) {
+            Some(kind) => histogram::decode(kind, body, sink),
+            None => {
+                sink.unknown(other);
+                Ok(())
+            }
+        },
     }
+}
+
+fn decode_exemplars(mut body: Cursor<'_>, sink: &mut impl RecordSink) -> Result<(), Damaged> {
+    if body.is_empty() {
+        return Ok(());
+    }
+    let base_ref = body.be64()?;
+    let base_t = body.be64()? as i64;
+    while !body.is_empty() {
+        let reference = base_ref.wrapping_add(body.varint()? as u64);
+        let ts = base_t.wrapping_add(body.varint()?);
+        let value = f64::from_bits(body.be64()?);
+        let mut labels = Vec::new();
+        for _ in 0..body.uvarint()? {
+            let (name, text) = (text(body.uvstr()?)?, text(body.uvstr()?)?);
+            put_canonical(&mut labels, name, text);
+        }
+        sink.exemplar(reference, Exemplar { ts, value, labels });
+    }
+    Ok(())
 }
 
 fn decode_series(mut body: Cursor<'_>, sink: &mut impl RecordSink) -> Result<(), Damaged> {
@@ -87,7 +142,7 @@ fn decode_series(mut body: Cursor<'_>, sink: &mut impl RecordSink) -> Result<(),
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Damaged> {
-    std::str::from_utf8(bytes).map_err(|_| Damaged("series record: label is not UTF-8"))
+    std::str::from_utf8(bytes).map_err(|_| Damaged("a label in a record is not UTF-8"))
 }
 
 fn decode_samples(mut body: Cursor<'_>, sink: &mut impl RecordSink) -> Result<(), Damaged> {
@@ -141,6 +196,8 @@ pub(crate) mod tests {
     pub struct Collected {
         pub series: Vec<(u64, Vec<(String, String)>)>,
         pub samples: Vec<(u64, i64, u64)>,
+        pub histograms: Vec<(u64, i64, Histogram)>,
+        pub exemplars: Vec<(u64, Exemplar)>,
         pub seen: Vec<u64>,
         pub unknown: Vec<u8>,
     }
@@ -153,6 +210,12 @@ pub(crate) mod tests {
         }
         fn sample(&mut self, reference: u64, t: i64, v: u64) {
             self.samples.push((reference, t, v));
+        }
+        fn histogram(&mut self, reference: u64, t: i64, histogram: Histogram) {
+            self.histograms.push((reference, t, histogram));
+        }
+        fn exemplar(&mut self, reference: u64, exemplar: Exemplar) {
+            self.exemplars.push((reference, exemplar));
         }
         fn reference_seen(&mut self, reference: u64) {
             self.seen.push(reference);
@@ -213,6 +276,25 @@ pub(crate) mod tests {
             (3, 1_600_000_015_000, 3f64.to_bits()),
         ];
         assert_eq!(got.samples, want);
+    }
+
+    #[test]
+    fn exemplars_record_of_the_format_paper() {
+        let want = hex("04 00 00 00 00 00 00 00 01 00 00 01 74 87 6e 80 00 00 00
+             3f f8 00 00 00 00 00 00 01 08 74 72 61 63 65 5f 69 64 03 61 62 63");
+        let mut labels = Vec::new();
+        put_canonical(&mut labels, "trace_id", "abc");
+        let exemplar = Exemplar {
+            ts: 1_600_000_000_000,
+            value: 1.5,
+            labels,
+        };
+        let mut out = Vec::new();
+        put_exemplars(&mut out, [(1, &exemplar)].into_iter());
+        assert_eq!(out, want);
+        let mut got = Collected::default();
+        decode(&want, &mut got).unwrap();
+        assert_eq!(got.exemplars, [(1, exemplar)]);
     }
 
     #[test]
