@@ -6,9 +6,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -16,8 +15,8 @@ import msgspec
 from mimir_rw.kit.clock import Clock
 from mimir_rw.kit.logging import get_logger
 from mimir_rw.kit.rng import Rng
-from mimir_rw.kv.contract import Codec, CodecError
-from mimir_rw.kv.http_store import CAS_ATTEMPTS, Backoff, HttpCall, HttpStore
+from mimir_rw.kv.contract import Codec
+from mimir_rw.kv.http_store import Backoff, Found, HttpCall, HttpKV, HttpStore
 from mimir_rw.model.errors import Unavailable
 
 V = TypeVar("V")
@@ -26,15 +25,6 @@ _log = get_logger(component="consul")
 _POLL_S = 10
 _DIAL_TIMEOUT_S = 10.0
 _ATTEMPTS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """value: None if the key is not there. version: of the key, else 0. index: to wait for changes from."""
-
-    value: bytes | None
-    version: int
-    index: int
 
 
 class ConsulStore(HttpStore):
@@ -58,32 +48,36 @@ class ConsulStore(HttpStore):
         )  # fmt: skip
         self.clock = clock
         self.watch_rate, self.watch_burst = watch_rate, watch_burst
-        self.cas_retry_delay_s = cas_retry_delay_s
+        self._cas_retry_delay_s = cas_retry_delay_s
         self._headers = {"X-Consul-Token": acl_token} if acl_token else {}
         self._mode = {"consistent": ""} if consistent_reads else {"stale": ""}
 
     def kv(self, codec: Codec[V]) -> ConsulKV[V]:
         return ConsulKV(codec, self)
 
-    async def read(self, key: str, *, after: int = 0, fresh: bool = False) -> _Read:
-        """after: wait, for some seconds at most, until the index is past it. fresh: not what a follower remembers."""
+    async def read(self, key: str, *, fresh: bool = False, after: int = 0) -> Found:
+        """after: wait, for some seconds at most, until the index is past it."""
         query = {} if fresh else dict(self._mode)
         if after:
             query |= {"index": str(after), "wait": f"{_POLL_S}s"}
         answer = await self.call(HttpCall("GET", _path(key), query=query, headers=self._headers))
         index = _number(answer.headers.get("X-Consul-Index", "0"))
         if answer.status == 404:
-            return _Read(None, 0, index)
+            return Found(None, 0, index)
         found = self._decoded(answer.status, answer.body)
         if not isinstance(found, list) or not found or not isinstance(found[0], dict):
             raise Unavailable(f"Consul answers with what is no value of {key}")
-        return _Read(_bytes(found[0].get("Value")), _number(found[0].get("ModifyIndex")), index)
+        return Found(_bytes(found[0].get("Value")), _number(found[0].get("ModifyIndex")), index)
 
     async def replace(self, key: str, version: int, value: bytes) -> bool:
-        """Whether the key was still at `version` (0: not there) and now has the value."""
+        """See `HttpStore`. version: the index that changed the key last."""
         query = {"cas": str(version)}
         answer = await self.call(HttpCall("PUT", _path(key), query=query, body=value, headers=self._headers))
         return self._decoded(answer.status, answer.body) is True
+
+    def between_replaces(self) -> Backoff:
+        """As slow as the setting says."""
+        return Backoff(self.rng, first_s=self._cas_retry_delay_s / 16, most_s=self._cas_retry_delay_s)
 
     async def remove(self, key: str) -> None:
         answer = await self.call(HttpCall("DELETE", _path(key), headers=self._headers))
@@ -103,31 +97,7 @@ class ConsulStore(HttpStore):
             raise Unavailable(f"Consul answers with what is no JSON: {error}") from error
 
 
-class ConsulKV(Generic[V]):
-    def __init__(self, codec: Codec[V], store: ConsulStore) -> None:
-        self._codec = codec
-        self._store = store
-
-    async def get(self, key: str) -> V | None:
-        return self._shown(key, (await self._store.read(key)).value)
-
-    async def cas(self, key: str, change: Callable[[V | None], V | None]) -> None:
-        most_s = self._store.cas_retry_delay_s
-        backoff = Backoff(self._store.rng, first_s=most_s / 16, most_s=most_s)
-        for _ in range(CAS_ATTEMPTS):
-            there = await self._store.read(key, fresh=True)
-            new = change(self._shown(key, there.value))
-            if new is None or await self._store.replace(key, there.version, self._codec.encode(new)):
-                return
-            await backoff.wait()
-        raise Unavailable(f"{key} could not be changed in {CAS_ATTEMPTS} attempts: others were faster")
-
-    async def delete(self, key: str) -> None:
-        await self._store.remove(key)
-
-    async def list(self, prefix: str) -> list[str]:
-        return await self._store.keys(prefix)
-
+class ConsulKV(HttpKV[V, ConsulStore]):
     async def watch(self, key: str) -> AsyncIterator[V]:
         backoff = Backoff(self._store.rng)
         pace = _Pace(self._store)
@@ -138,7 +108,7 @@ class ConsulKV(Generic[V]):
                 there = await self._store.read(key, after=index)
                 backoff.reset()
                 # An index that goes back means that Consul has started anew.
-                index = max(1, there.index) if there.index >= index else 0
+                index = max(1, there.store_version) if there.store_version >= index else 0
                 value = self._shown(key, there.value) if there.version != seen else None
                 seen = there.version
                 if value is not None:
@@ -146,14 +116,6 @@ class ConsulKV(Generic[V]):
             except Unavailable as error:
                 _log.warning("a watch broke off and is taken up again", key=key, err=str(error))
                 await backoff.wait()
-
-    def _shown(self, key: str, data: bytes | None) -> V | None:
-        if data is None:
-            return None
-        try:
-            return self._codec.without_tombstones(self._codec.decode(data), None)
-        except CodecError as error:
-            raise Unavailable(f"the value of {key} in Consul is damaged: {error}") from error
 
 
 class _Pace:

@@ -6,31 +6,21 @@ import base64
 import binascii
 import contextlib
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
 from mimir_rw.kit.logging import get_logger
 from mimir_rw.kit.rng import Rng
-from mimir_rw.kv.contract import Codec, CodecError
-from mimir_rw.kv.http_store import CAS_ATTEMPTS, Backoff, HttpAnswer, HttpCall, HttpStore
+from mimir_rw.kv.contract import Codec
+from mimir_rw.kv.http_store import Backoff, Found, HttpAnswer, HttpCall, HttpKV, HttpStore
 from mimir_rw.model.errors import Unavailable
 
 V = TypeVar("V")
 
 _log = get_logger(component="etcd")
 _CALL_TIMEOUT_S = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """value: None if the key is not there. revision: of the key, else 0. store_revision: of everything."""
-
-    value: bytes | None
-    revision: int
-    store_revision: int
 
 
 class EtcdStore(HttpStore):
@@ -56,17 +46,18 @@ class EtcdStore(HttpStore):
     def kv(self, codec: Codec[V]) -> EtcdKV[V]:
         return EtcdKV(codec, self)
 
-    async def read(self, key: str) -> _Read:
+    async def read(self, key: str, *, fresh: bool = False) -> Found:
+        """Always fresh."""
         answer = await self._ask("/v3/kv/range", {"key": _base64(key)})
         found = answer.get("kvs") or []
         store_revision = _number(answer.get("header", {}), "revision")
         if not found:
-            return _Read(None, 0, store_revision)
-        return _Read(_bytes(found[0], "value"), _number(found[0], "mod_revision"), store_revision)
+            return Found(None, 0, store_revision)
+        return Found(_bytes(found[0], "value"), _number(found[0], "mod_revision"), store_revision)
 
-    async def replace(self, key: str, revision: int, value: bytes) -> bool:
-        """Whether the key was still at `revision` (0: not there) and now has the value."""
-        unchanged = {"key": _base64(key), "target": "MOD", "result": "EQUAL", "mod_revision": str(revision)}
+    async def replace(self, key: str, version: int, value: bytes) -> bool:
+        """See `HttpStore`. version: the revision that changed the key last."""
+        unchanged = {"key": _base64(key), "target": "MOD", "result": "EQUAL", "mod_revision": str(version)}
         put = {"request_put": {"key": _base64(key), "value": base64.b64encode(value).decode()}}
         answer = await self._ask("/v3/kv/txn", {"compare": [unchanged], "success": [put]})
         return bool(answer.get("succeeded", False))
@@ -107,42 +98,19 @@ class EtcdStore(HttpStore):
         return {"Authorization": self._token} if self._token else {}
 
 
-class EtcdKV(Generic[V]):
-    def __init__(self, codec: Codec[V], store: EtcdStore) -> None:
-        self._codec = codec
-        self._store = store
-
-    async def get(self, key: str) -> V | None:
-        return self._shown(key, (await self._store.read(key)).value)
-
-    async def cas(self, key: str, change: Callable[[V | None], V | None]) -> None:
-        backoff = Backoff(self._store.rng)
-        for _ in range(CAS_ATTEMPTS):
-            there = await self._store.read(key)
-            new = change(self._shown(key, there.value))
-            if new is None or await self._store.replace(key, there.revision, self._codec.encode(new)):
-                return
-            await backoff.wait()
-        raise Unavailable(f"{key} could not be changed in {CAS_ATTEMPTS} attempts: others were faster")
-
-    async def delete(self, key: str) -> None:
-        await self._store.remove(key)
-
-    async def list(self, prefix: str) -> list[str]:
-        return await self._store.keys(prefix)
-
+class EtcdKV(HttpKV[V, EtcdStore]):
     async def watch(self, key: str) -> AsyncIterator[V]:
         backoff = Backoff(self._store.rng)
         seen = 0
         while True:
             try:
                 there = await self._store.read(key)
-                if there.revision > seen:
-                    seen = there.revision
+                if there.version > seen:
+                    seen = there.version
                     value = self._shown(key, there.value)
                     if value is not None:
                         yield value
-                async with contextlib.aclosing(self._store.events(key, there.store_revision + 1)) as events:
+                async with contextlib.aclosing(self._store.events(key, there.store_version + 1)) as events:
                     async for data, revision in events:
                         backoff.reset()
                         seen = max(seen, revision)
@@ -152,14 +120,6 @@ class EtcdKV(Generic[V]):
             except Unavailable as error:
                 _log.warning("a watch broke off and is taken up again", key=key, err=str(error))
             await backoff.wait()
-
-    def _shown(self, key: str, data: bytes | None) -> V | None:
-        if data is None:
-            return None
-        try:
-            return self._codec.without_tombstones(self._codec.decode(data), None)
-        except CodecError as error:
-            raise Unavailable(f"the value of {key} in etcd is damaged: {error}") from error
 
 
 def _result(answer: HttpAnswer) -> dict[str, Any]:

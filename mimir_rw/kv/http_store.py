@@ -1,16 +1,21 @@
-"""Calls to a store that is reached over HTTP: several addresses, retries with backoff, bounded answers."""
+"""A store that is reached over HTTP: calls to several addresses, with retries and bounded answers; and a KV over it,
+whose values are replaced as a whole while their versions are what they were when they were read."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import aiohttp
 
 from mimir_rw.kit.rng import Rng
+from mimir_rw.kv.contract import Codec, CodecError
 from mimir_rw.model.errors import Unavailable
+
+V = TypeVar("V")
 
 ANSWER_BYTES_MAX = 64 << 20
 CAS_ATTEMPTS = 10
@@ -50,8 +55,18 @@ class Backoff:
         self._next_s = min(self._next_s * 2, self._most_s)
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a store has of a key. value: None if the key is not there. version: of the key, else 0. store_version: of
+    the whole store; a watch goes on from there."""
+
+    value: bytes | None
+    version: int
+    store_version: int
+
+
 class HttpStore:
-    """Connects when first called."""
+    """Connects when first called. Subclasses give `read`, `replace`, `remove` and `keys`."""
 
     def __init__(
         self,
@@ -83,6 +98,29 @@ class HttpStore:
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+    # -- for subclasses; all raise Unavailable ----------------------------------------------------------------------
+
+    async def read(self, key: str, *, fresh: bool = False) -> Found:
+        """fresh: nothing that a follower of the store remembers."""
+        raise NotImplementedError
+
+    async def replace(self, key: str, version: int, value: bytes) -> bool:
+        """Whether the key was still at `version` (0: not there) and now has the value."""
+        raise NotImplementedError
+
+    async def remove(self, key: str) -> None:
+        raise NotImplementedError
+
+    async def keys(self, prefix: str) -> list[str]:
+        """Sorted."""
+        raise NotImplementedError
+
+    def between_replaces(self) -> Backoff:
+        """Waits between the attempts to change a key."""
+        return Backoff(self.rng)
+
+    # -- calls ------------------------------------------------------------------------------------------------------
 
     async def call(self, call: HttpCall) -> HttpAnswer:
         """The answer, of any status below 500. Raises Unavailable after all attempts."""
@@ -134,6 +172,45 @@ class HttpStore:
             ssl=self._tls if self._tls is not None else True,
             server_hostname=self._server_name,
         )
+
+
+S = TypeVar("S", bound=HttpStore)
+
+
+class HttpKV(Generic[V, S]):
+    """A `kv.contract.KV` but for `watch`, which subclasses give."""
+
+    def __init__(self, codec: Codec[V], store: S) -> None:
+        self._codec = codec
+        self._store = store
+
+    async def get(self, key: str) -> V | None:
+        return self._shown(key, (await self._store.read(key)).value)
+
+    async def cas(self, key: str, change: Callable[[V | None], V | None]) -> None:
+        backoff = self._store.between_replaces()
+        for _ in range(CAS_ATTEMPTS):
+            there = await self._store.read(key, fresh=True)
+            new = change(self._shown(key, there.value))
+            if new is None or await self._store.replace(key, there.version, self._codec.encode(new)):
+                return
+            await backoff.wait()
+        raise Unavailable(f"{key} could not be changed in {CAS_ATTEMPTS} attempts: others were faster")
+
+    async def delete(self, key: str) -> None:
+        await self._store.remove(key)
+
+    async def list(self, prefix: str) -> list[str]:
+        return await self._store.keys(prefix)
+
+    def _shown(self, key: str, data: bytes | None) -> V | None:
+        """The value without tombstones. Raises Unavailable for one that does not decode."""
+        if data is None:
+            return None
+        try:
+            return self._codec.without_tombstones(self._codec.decode(data), None)
+        except CodecError as error:
+            raise Unavailable(f"the value of {key} in {self._store.name} is damaged: {error}") from error
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

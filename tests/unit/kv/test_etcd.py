@@ -86,7 +86,7 @@ async def test_a_damaged_value_is_said_and_a_watch_waits_for_a_good_one(server: 
         watch = aiter(kv.watch("key"))
         waiting = asyncio.ensure_future(anext(watch))
         await asyncio.sleep(0.05)
-        revision = (await store.read("key")).revision
+        revision = (await store.read("key")).version
         assert await store.replace("key", revision, ENTRIES.encode(Entries().put("a", 1)))
         async with asyncio.timeout(20):
             assert list((await waiting).by_name) == ["a"]
