@@ -6,12 +6,12 @@ follows from n and k. Bodies are remote write 1.0, as Prometheus sends them.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-import snappy
+from mimir_rw.testing.remote_write import body, field, sample
+from mimir_rw.testing.remote_write import labels as label_fields
 
 _STRIDE = 10_000_000
 METRIC = "sim_requests_total"
@@ -55,11 +55,9 @@ class SamplePlan:
         """A request body with the given sequences of the given series."""
         fields = []
         for series, sequences in rows:
-            text = _label_fields(series) + b"".join(
-                _sample(self.time_ms(series, k), self.value(series, k)) for k in sequences
-            )
-            fields.append(_field(1, text))
-        return bytes(snappy.compress(b"".join(fields)))
+            samples = (sample(self.time_ms(series, k), self.value(series, k)) for k in sequences)
+            fields.append(field(1, _label_fields(series) + b"".join(samples)))
+        return body(*fields)
 
 
 def labels(series: int) -> Mapping[str, str]:
@@ -70,31 +68,10 @@ def labels(series: int) -> Mapping[str, str]:
 
 @cache
 def _label_fields(series: int) -> bytes:
-    return b"".join(_label(name, value) for name, value in sorted(labels(series).items()))
+    return label_fields(labels(series))
 
 
 def decode_value(value: float) -> tuple[int, int]:
     """(series, sequence) of a value."""
     series, sequence = divmod(int(value), _STRIDE)
     return series, sequence
-
-
-def _uvarint(number: int) -> bytes:
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def _field(number: int, payload: bytes) -> bytes:
-    return _uvarint(number << 3 | 2) + _uvarint(len(payload)) + payload
-
-
-def _label(name: str, value: str) -> bytes:
-    return _field(1, _field(1, name.encode()) + _field(2, value.encode()))
-
-
-def _sample(time_ms: int, value: float) -> bytes:
-    return _field(2, b"\x09" + struct.pack("<d", value) + b"\x10" + _uvarint(time_ms))

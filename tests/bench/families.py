@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.remote_write import compress, field, labels, uvarint
+from mimir_rw.testing.remote_write import compress, field, labels, uvarint
 
 INTERVAL_MS = 15_000
 BLOCK_SAMPLES = 20

@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.remote_write import compress, field, labels, uvarint
+from mimir_rw.testing.remote_write import compress, field, labels, uvarint
 
 Variant = Literal["ordered", "shuffled", "churning"]
 

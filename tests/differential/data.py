@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mimir_rw.testing.remote_write import field, labels, sample
 from tests.differential import histograms
 from tests.differential.histograms import Histogram
-from tests.remote_write import field, labels, sample
 
 SEED = 20
 START_MS = 1_700_000_000_000

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from tests.remote_write import field, uvarint
+from mimir_rw.testing.remote_write import field, uvarint
 
 UNKNOWN, RESET, NOT_RESET, GAUGE = range(4)
 CUSTOM_SCHEMA = -53

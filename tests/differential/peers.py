@@ -12,11 +12,11 @@ import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
+from mimir_rw.testing.remote_write import compress
 from tests.differential.data import Written
 from tests.differential.generator import Dialect, Request
 from tests.e2e.processes import Answer, Process, free_port, need
 from tests.e2e.remote_write import HEADERS
-from tests.remote_write import compress
 
 ROOT = Path(__file__).parents[2]
 BUILT = ROOT / ".tools/prometheus"

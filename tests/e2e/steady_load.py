@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from mimir_rw.testing.remote_write import labels
 from tests.bench.load import Template
-from tests.remote_write import labels
 
 SHARDS = 100
 NEWCOMERS = -1

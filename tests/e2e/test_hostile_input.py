@@ -16,9 +16,9 @@ from pathlib import Path
 import cramjam
 import pytest
 
+from mimir_rw.testing.remote_write import compress, field, label, sample
 from tests.e2e.processes import Process, metric, metrics, mimir_rw, request
 from tests.e2e.remote_write import HEADERS, body
-from tests.remote_write import compress, field, label, sample
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
 

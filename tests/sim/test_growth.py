@@ -44,8 +44,8 @@ from mimir_rw.ring.membership import Identity
 from mimir_rw.ring.service import RingMetrics, RingService
 from mimir_rw.ring.settings import RingSettings
 from mimir_rw.ring.tokens import RandomTokens
+from mimir_rw.testing.remote_write import body, series
 from mimir_rw.testing.simulation import Simulation
-from tests.remote_write import body, series
 
 KEY = bytes(range(32))
 SERIES_MAX = 1000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mimir_rw._native import KnownSeries, PushLimits, WriteBatch, decode_remote_write
-from tests.remote_write import body, series
-from tests.remote_write import metadata as metadata_field
+from mimir_rw.testing.remote_write import body, series
+from mimir_rw.testing.remote_write import metadata as metadata_field
 
 KEY = bytes(range(32))
 START_MS = 1_700_000_000_000

@@ -19,7 +19,7 @@ from mimir_rw.kit.tasks import TaskSupervisor
 from mimir_rw.model.errors import BadRequest, MimirError, Overloaded, RateLimited, TooLarge, Unavailable
 from mimir_rw.ring.desc import InstanceState
 from mimir_rw.rpc.contracts.ingester import Rejection
-from tests.remote_write import body, metadata, series
+from mimir_rw.testing.remote_write import body, metadata, series
 
 NOW_MS = 1_700_000_000_000
 KEY = bytes(32)

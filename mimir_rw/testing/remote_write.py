@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping
 
-import cramjam
+import snappy
 
 
 def uvarint(n: int) -> bytes:
@@ -48,7 +48,7 @@ def metadata(metric: str, kind: int, help: str, unit: str = "") -> bytes:
 
 
 def compress(message: bytes) -> bytes:
-    return bytes(cramjam.snappy.compress_raw(message))
+    return bytes(snappy.compress(message))
 
 
 def body(*fields: bytes) -> bytes:
