@@ -1,8 +1,7 @@
 """The error family of the system.
 
-Each kind says whose fault it is (quorum counting needs to know) and whether a retry helps. `error_id` is the
-entry of Mimir's public catalogue without its `err-mimir-` prefix, or None. Errors cross `rpc/` by kind and id and
-become HTTP only in `api/errors.py`.
+Each kind says whose fault it is: quorum counting needs to know. `error_id` is the entry of Mimir's public catalogue
+without its `err-mimir-` prefix, or None. Errors cross `rpc/` by kind and id and become HTTP only in `api/errors.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ class MimirError(Exception):
     """Base of all errors that a caller is meant to see. `str(error)` is the text for the user."""
 
     client_fault: ClassVar[bool] = False
-    retryable: ClassVar[bool] = False
 
     def __init__(self, message: str, *, error_id: str | None = None) -> None:
         super().__init__(message if error_id is None else f"{message} (err-mimir-{error_id})")
@@ -53,7 +51,6 @@ class RateLimited(MimirError):
     """Too much in too short a time; the same request may pass later."""
 
     client_fault = True
-    retryable = True
 
 
 class Conflict(MimirError):
@@ -63,13 +60,9 @@ class Conflict(MimirError):
 class Unavailable(MimirError):
     """Not ready, shutting down, disk full, or too few peers: the same request may pass later or elsewhere."""
 
-    retryable = True
-
 
 class Overloaded(MimirError):
     """A limit of this process, not of the tenant (HTTP 500, as in Mimir): the same request may pass later."""
-
-    retryable = True
 
 
 class QueryFailed(MimirError):
@@ -79,7 +72,7 @@ class QueryFailed(MimirError):
 
 
 class QueryTimeout(MimirError):
-    retryable = True
+    """It took longer than it may."""
 
 
 class Cancelled(MimirError):

@@ -17,14 +17,6 @@ def fnv1(*parts: bytes, state: int = _BASIS) -> int:
     return state
 
 
-def fnv1a(*parts: bytes, state: int = _BASIS) -> int:
-    """Rule groups, and the tenants of compactors and alertmanagers."""
-    for part in parts:
-        for byte in part:
-            state = (state ^ byte) * _PRIME & _U32
-    return state
-
-
 def metadata_token(tenant: str, metric: str) -> int:
     """Where the metadata of a metric belongs on the ingesters' ring."""
     return fnv1(tenant.encode(), metric.encode())

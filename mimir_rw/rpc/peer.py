@@ -92,11 +92,6 @@ class ReconnectingPeer:
         return self._address
 
     @property
-    def connected(self) -> bool:
-        """See `RpcPeer`."""
-        return self._connection is not None
-
-    @property
     def healthy(self) -> bool:
         """See `RpcPeer`."""
         return self._failure is None and (self._connection is None or not self._connection.ended.done())

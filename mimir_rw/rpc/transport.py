@@ -55,11 +55,6 @@ class RpcPeer(Protocol):
     def address(self) -> str: ...
 
     @property
-    def connected(self) -> bool:
-        """Now."""
-        ...
-
-    @property
     def healthy(self) -> bool:
         """Connected, or never tried. False while the last attempt failed."""
         ...
