@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from mimir_rw.promql import tokens as t
@@ -67,7 +68,7 @@ def _value(reader: TokenReader) -> Duration:
     kind = reader.token.kind
     if kind in (t.NUMBER, t.DURATION):
         literal = reader.number()
-        if not duration_in_range(literal.value):
+        if not (duration_in_range(literal.value) or math.isnan(literal.value)):
             reader.fail("duration out of range", literal.span)
         return literal
     if kind == "(":

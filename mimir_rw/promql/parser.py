@@ -428,6 +428,8 @@ class _Parser(TokenReader):
         self.refuse_error()
         if isinstance(value, DurationExpr):
             return 0, value
+        if math.isnan(value.value):
+            self.fail("duration out of range", value.span)
         if value.value <= 0:
             self.fail("duration must be greater than 0", value.span)
         return seconds_to_ms(value.value), None
@@ -442,6 +444,8 @@ class _Parser(TokenReader):
             self.fail("offset may not be set multiple times", expr.span)
         if isinstance(value, DurationExpr):
             return self.modified(expr, offset_expr=value)
+        if math.isnan(value.value):
+            self.fail("duration out of range", value.span)
         return self.modified(expr, offset_ms=seconds_to_ms(value.value))
 
     def at(self, expr: Expr) -> Expr:

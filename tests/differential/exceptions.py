@@ -110,6 +110,22 @@ def _forced_counts(case: Case) -> bool:
     return mine == other
 
 
+def _info_keeps_names(case: Case) -> bool:
+    """The rows are the same but for names."""
+    if not case.calls("info") or case.found.kind != "series":
+        return False
+    return _nameless(case.ours) == _nameless(case.theirs)
+
+
+def _nameless(answer: Any) -> Any:
+    rows = answer["data"]["result"]
+    labels = ({name: value for name, value in row["metric"].items() if name != "__name__"} for row in rows)
+    return sorted(
+        json.dumps([one, points_of(row), histograms_of(row)], sort_keys=True)
+        for one, row in zip(labels, rows, strict=True)
+    )
+
+
 def _which_duplicates(case: Case) -> bool:
     if case.found.kind != "error":
         return False
@@ -131,6 +147,7 @@ RULES = (
     Rule("told apart by a last bit", "11", "comparisons of such results, and what jumps", _told_apart),
     Rule("chosen among equals", "9", "the order of input that decides is that of a map", _chosen_among_equals),
     Rule("counts of forced buckets", "17", "a count that doubles with each step is garbage", _forced_counts),
+    Rule("info forgets", "15", "what a function took the name of has none, info or not", _info_keeps_names),
     Rule("merged rows", "1", "an error only where two equal label sets meet at one timestamp", _merged_rows),
     Rule("which duplicates", "8", "two of several duplicates are named, in the order of a map", _which_duplicates),
 )

@@ -111,12 +111,12 @@ def _vectors(ev: Evaluation, node: BinaryExpr, matching: VectorMatching, left: V
     if failed is not None:
         both &= ~failed
     if matching.card is Cardinality.ONE_TO_ONE:
-        require_one_to_one(sides, pairs, both)
+        require_one_to_one(sides, pairs.signature, both)
     labels = _result_labels(node, matching, pairs.from_many_labels(sides.many.labels), sides.one.labels, pairs.one)
     unnamed = None if sides.many.unnamed is None else pairs.from_many(sides.many.unnamed)
     result = Vector(labels, outcome.values, outcome.mask, unnamed, outcome.histograms)
     if matching.card is not Cardinality.ONE_TO_ONE:
-        require_distinct_results(result, pairs, both)
+        require_distinct_results(result, pairs.signature, both)
     if fills:
         matched = presence(pairs.signature, sides.count, both)
         result = concat_vectors([result, *_filled(node, matching, sides, matched, events)])
@@ -169,16 +169,10 @@ def _filled(
     fill_many, fill_one = matching.fill_left, matching.fill_right
     parts = []
     if fill_one is not None:
-        met = presence(sides.one_ids, sides.count, sides.one.present())[sides.many_ids]
-        none = np.full(len(sides.many.labels), -1, dtype=np.int64)
-        labels = _result_labels(node, matching, sides.many.labels, sides.one.labels, none)
-        filler = Operand.number(np.full((1, 1), fill_one))
-        outcome = _operate(node, sides, operand(sides.many), filler, sides.many.present() & ~met)
-        events.add(outcome, np.arange(len(sides.many.labels)))
-        parts.append(Vector(labels, outcome.values, outcome.mask, sides.many.unnamed, outcome.histograms))
+        parts.append(_filled_one(node, matching, sides, fill_one, events))
     if fill_many is not None:
         one = sides.one.labels
-        kept = one.keep(matching.labels) if matching.on else one.drop([*matching.labels, "__name__"])
+        kept = _matched_labels(matching, one)
         labels = _result_labels(node, matching, kept, one, np.arange(len(one), dtype=np.int64))
         filler = Operand.number(np.full((1, 1), fill_many))
         where = sides.one.present() & ~matched[sides.one_ids]
@@ -186,3 +180,27 @@ def _filled(
         events.add(outcome, len(sides.many.labels) + np.arange(len(one)))
         parts.append(Vector(labels, outcome.values, outcome.mask, None, outcome.histograms))
     return parts
+
+
+def _filled_one(node: BinaryExpr, matching: VectorMatching, sides: Sides, value: float, events: Events) -> Vector:
+    """Elements of the many side without a partner, with the value in its place. Raises as matched ones do."""
+    many = sides.many
+    rows = np.arange(len(many.labels), dtype=np.int64)
+    alone = many.present() & ~presence(sides.one_ids, sides.count, sides.one.present())[sides.many_ids]
+    outcome = _operate(node, sides, operand(many), Operand.number(np.full((1, 1), value)), alone)
+    events.add(outcome, rows)
+    failed = outcome.failed()
+    if failed is not None:
+        alone &= ~failed
+    labels = _result_labels(node, matching, many.labels, _matched_labels(matching, many.labels), rows)
+    result = Vector(labels, outcome.values, outcome.mask, many.unnamed, outcome.histograms)
+    if matching.card is Cardinality.ONE_TO_ONE:
+        require_one_to_one(sides, sides.many_ids, alone)
+    elif len(rows):
+        require_distinct_results(result, sides.many_ids, alone)
+    return result
+
+
+def _matched_labels(matching: VectorMatching, labels: LabelFrame) -> LabelFrame:
+    """Of elements, the labels by which they are matched: those of an element that is filled in for their partner."""
+    return labels.keep(matching.labels) if matching.on else labels.drop([*matching.labels, "__name__"])

@@ -149,20 +149,23 @@ def _first_repeat(ids: Rows, present: Rows) -> Rows:
     raise AssertionError("no id is there twice")
 
 
-def require_one_to_one(sides: Sides, pairs: Pairs, both: BoolMatrix) -> None:
-    """Raises QueryFailed where two elements of the many side have met one. both: presence of each pair."""
+def require_one_to_one(sides: Sides, signature: Rows, both: BoolMatrix) -> None:
+    """Raises QueryFailed where two elements of the many side have met one.
+
+    signature, both: of rows that are of the many side each, and whether they have met one.
+    """
     if is_unique(sides.many_ids, sides.count):
         return
-    if collisions(pairs.signature, sides.count, both).any():
+    if collisions(signature, sides.count, both).any():
         raise QueryFailed("multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)")
 
 
-def require_distinct_results(result: Vector, pairs: Pairs, both: BoolMatrix) -> None:
-    """Raises QueryFailed where two pairs of one signature have given equal label sets at a step."""
+def require_distinct_results(result: Vector, signature: Rows, both: BoolMatrix) -> None:
+    """Raises QueryFailed where two rows of one signature have given equal label sets at a step."""
     ids, distinct = result.labels.row_ids()
     if distinct == len(result.labels):
         return
-    key = ids * (int(pairs.signature.max()) + 1) + pairs.signature
+    key = ids * (int(signature.max()) + 1) + signature
     _, per_group = np.unique(key, return_inverse=True)
     if collisions(per_group, int(per_group.max()) + 1, both).any():
         raise QueryFailed("multiple matches for labels: grouping labels must ensure unique matches")
