@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from tests import remote_write
+from mimir_rw.testing import remote_write
 from tests.e2e.processes import query
 
 HEADERS = {

@@ -22,7 +22,7 @@ import urllib.request
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.remote_write import compress, field, labels, sample, uvarint
+from mimir_rw.testing.remote_write import compress, field, labels, sample, uvarint
 
 HERE = Path(__file__).parent
 START_MS = 1_700_000_000_000

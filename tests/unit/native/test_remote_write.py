@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimir_rw._native import BodyTooLarge, DecodedPush, DecodeError, KnownSeries, PushLimits, decode_remote_write
-from tests import remote_write as build
+from mimir_rw.testing import remote_write as build
 from tests.unit.native import remote_write_twin as twin
 
 LIMITS = PushLimits(
