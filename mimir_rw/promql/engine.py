@@ -26,10 +26,12 @@ from mimir_rw.promql.exec.shared_values import SharedValues
 from mimir_rw.promql.exec.step_samples import count_samples
 from mimir_rw.promql.exec.values import Scalar, String, Vector, drop_metadata, remove_marked_names
 from mimir_rw.promql.explain import Explanation, SelectTrace, Tracer
+from mimir_rw.promql.joining import join_results
 from mimir_rw.promql.parsed import INLINE_CHARACTERS_MAX, ParsedTexts, check_result_type
 from mimir_rw.promql.parser import parse_expression
 from mimir_rw.promql.plan.planner import Plan, make_plan
 from mimir_rw.promql.plan.selects import Gathered, gather
+from mimir_rw.promql.plan.time_splitting import split_plan
 from mimir_rw.promql.printer import format_matcher
 from mimir_rw.promql.reader import DEPTH_MAX
 from mimir_rw.promql.result import QueryStats, RangeSamples, Result, ResultType
@@ -45,7 +47,11 @@ interpreter's own bound is too low. Calls between Python functions take no stack
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """Defaults are Prometheus'. subquery_step_ms: step of subqueries that name none. batch_bytes: see Evaluation."""
+    """Defaults are Prometheus'. subquery_step_ms: step of subqueries that name none. batch_bytes: see Evaluation.
+
+    shards: into how many an aggregation is divided (plan/sharding.py); steps_max: the most steps that are evaluated at
+    once (plan/time_splitting.py); 0: neither.
+    """
 
     lookback_ms: int = 300_000
     subquery_step_ms: int = 60_000
@@ -53,6 +59,8 @@ class EngineOptions:
     samples_max: int = SAMPLES_MAX
     delayed_name_removal: bool = False
     batch_bytes: int = BATCH_BYTES
+    shards: int = 0
+    steps_max: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,28 +120,40 @@ class Engine:
         began = self._clock.monotonic()
         timeout_s = min(limits.timeout_s or self._options.timeout_s, self._options.timeout_s)
         deadline = Deadline(self._clock.monotonic, began + timeout_s)
+        account = self._account(limits)
         try:
             async with asyncio.timeout(timeout_s):
                 plan = await self._planned(query, bounds, limits)
-                planned = self._clock.monotonic()
-                gathered = await gather(plan.selects, queryable)
-                selected = self._clock.monotonic()
-                evaluation = self._evaluation(plan, gathered, deadline, limits)
-                result = await self._offload.run(evaluate, plan, evaluation)
-                if limits.count_samples:
-                    counting = self._evaluation(plan, gathered, deadline, replace(limits, explain=False))
-                    result = await self._offload.run(_with_samples, plan, counting, result)
+                prepare_s = self._clock.monotonic() - began
+                # What is read at a step depends on the step before: samples are counted in one part.
+                split = split_plan(plan, 0 if limits.count_samples else self._options.steps_max)
+                parts = [await self._part(part, queryable, deadline, limits, account) for part in split]
+                result = parts[0]
+                if len(parts) > 1:
+                    result = await self._offload.run(join_results, parts, plan.steps)
         except TimeoutError:
             raise QueryTimeout("query timed out in query execution") from None
         finally:
             # Work that has begun in a thread sees this at its next operator, whoever left first.
             deadline.cancelled = True
-        stats = replace(
-            result.stats,
-            prepare_s=planned - began,
-            select_s=selected - planned,
-            evaluate_s=self._clock.monotonic() - selected,
-        )
+        return replace(result, stats=replace(result.stats, prepare_s=prepare_s))
+
+    def _account(self, limits: QueryLimits) -> MemoryAccount:
+        return MemoryAccount(bytes_max=limits.memory_bytes_max, samples_max=self._options.samples_max)
+
+    async def _part(
+        self, plan: Plan, queryable: Queryable, deadline: Deadline, limits: QueryLimits, account: MemoryAccount
+    ) -> Result:
+        """Of a plan that is split, or the only one. Statistics are of all parts so far, but for times."""
+        began = self._clock.monotonic()
+        gathered = await gather(plan.selects, queryable)
+        selected = self._clock.monotonic()
+        evaluation = self._evaluation(plan, gathered, deadline, limits, account)
+        result = await self._offload.run(evaluate, plan, evaluation)
+        if limits.count_samples:
+            counting = self._evaluation(plan, gathered, deadline, replace(limits, explain=False), self._account(limits))
+            result = await self._offload.run(_with_samples, plan, counting, result)
+        stats = replace(result.stats, select_s=selected - began, evaluate_s=self._clock.monotonic() - selected)
         return replace(result, stats=stats)
 
     async def _planned(self, query: str | Expr, bounds: Bounds, limits: QueryLimits) -> Plan:
@@ -149,21 +169,25 @@ class Engine:
     def _plan(self, text: str, expr: Expr, bounds: Bounds, limits: QueryLimits) -> Plan:
         check_result_type(expr, instant=bounds.is_instant)
         lookback_ms = limits.lookback_ms or self._options.lookback_ms
-        return make_plan(text, expr, bounds, TimeDefaults(lookback_ms, self._options.subquery_step_ms))
+        defaults = TimeDefaults(lookback_ms, self._options.subquery_step_ms)
+        return make_plan(text, expr, bounds, defaults, shards=self._options.shards)
 
-    def _evaluation(self, plan: Plan, gathered: Gathered, deadline: Deadline, limits: QueryLimits) -> Evaluation:
+    def _evaluation(
+        self, plan: Plan, gathered: Gathered, deadline: Deadline, limits: QueryLimits, account: MemoryAccount
+    ) -> Evaluation:
         delayed = limits.delayed_name_removal
         return Evaluation(
             bounds=plan.bounds,
-            steps=plan.bounds.steps(),
+            steps=plan.steps,
             defaults=plan.defaults,
             delayed_name_removal=self._options.delayed_name_removal if delayed is None else delayed,
             hoisted=plan.hoisted,
             gathered=gathered,
             operators=OPERATORS,
             annotations=Annotations(query=plan.query),
-            memory=MemoryAccount(bytes_max=limits.memory_bytes_max, samples_max=self._options.samples_max),
+            memory=account,
             deadline=deadline,
+            sharded=plan.sharded,
             shared=SharedValues(plan.repeated) if plan.repeated.classes else None,
             batch_bytes=self._options.batch_bytes,
             tracer=Tracer(monotonic=self._clock.monotonic, notes=plan.notes()) if limits.explain else None,
@@ -174,6 +198,7 @@ def evaluate(plan: Plan, ev: Evaluation) -> Result:
     """The synchronous part of a query."""
     with np.errstate(all="ignore"):
         kind, value = _root(plan, ev)
+    ev.memory.keep_result(value.nbytes)
     return Result(
         type=kind,
         value=value,

@@ -12,6 +12,7 @@ from typing import Any
 
 from mimir_rw.promql.ast import AggregateExpr, BinaryExpr, Call, Expr, UnaryExpr
 from mimir_rw.promql.exec.values import Value, Vector
+from mimir_rw.promql.plan.concat import Concat
 from mimir_rw.promql.printer import format_expr
 
 TEXT_CHARACTERS_MAX = 2_000
@@ -159,7 +160,7 @@ class Tracer:
 
 def _finished(entry: _Running) -> OperatorTrace:
     children = tuple(_finished(child) for child in entry.children.values())
-    text = format_expr(entry.node)
+    text = "" if isinstance(entry.node, Concat) else format_expr(entry.node)
     return OperatorTrace(
         kind=operator_kind(entry.node),
         text=text if len(text) <= TEXT_CHARACTERS_MAX else text[:TEXT_CHARACTERS_MAX] + "...",
@@ -195,4 +196,5 @@ _KINDS = {
     "SubqueryExpr": "subquery",
     "NumberLiteral": "number",
     "StringLiteral": "string",
+    "Concat": "concat",
 }

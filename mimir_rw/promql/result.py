@@ -27,6 +27,10 @@ class RangeSamples:
     labels: LabelFrame
     columns: SampleColumns
 
+    @property
+    def nbytes(self) -> int:
+        return 16 * self.columns.sample_count + self.columns.histogram_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class QueryStats:

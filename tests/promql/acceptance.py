@@ -31,6 +31,8 @@ _HEADER = """\
 MODES = {"plain": EngineOptions(delayed_name_removal=True)}
 """How the engine is told to evaluate: the answers must be the same."""
 MODES["batches"] = replace(MODES["plain"], batch_bytes=1)
+MODES["sharded"] = replace(MODES["plain"], shards=3)
+MODES["split"] = replace(MODES["plain"], steps_max=2)
 
 
 def run_file(path: Path, mode: str = "plain") -> list[CaseResult]:

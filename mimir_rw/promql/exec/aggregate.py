@@ -17,6 +17,7 @@ from mimir_rw.promql.exec.evaluation import Evaluation, is_label_name
 from mimir_rw.promql.exec.histogram_classic import check_quantiles
 from mimir_rw.promql.exec.memory import CELL_BYTES
 from mimir_rw.promql.exec.number_text import general, plain_decimal
+from mimir_rw.promql.exec.sharded import aggregate_shards
 from mimir_rw.promql.exec.values import BoolMatrix, Rows, Vector, empty_vector, merge_equal_rows
 from mimir_rw.promql.quoting import quote
 
@@ -31,6 +32,9 @@ _ROWS_BYTES_UNCHECKED = 16 << 20
 
 
 def aggregation(ev: Evaluation, node: AggregateExpr) -> Vector:
+    sharded = aggregate_shards(ev, node)
+    if sharded is not None:
+        return sharded
     match node.op:
         case AggregateOp.TOPK | AggregateOp.BOTTOMK | AggregateOp.LIMITK:
             return _select_k(ev, node)

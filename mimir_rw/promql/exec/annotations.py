@@ -36,6 +36,9 @@ class Annotations:
         self._warnings |= {text: places.get(span, span) for text, span in part._warnings.items()}
         self._infos |= {text: places.get(span, span) for text, span in part._infos.items()}
 
+    def mentions(self, word: str) -> bool:
+        return any(word in text for text in (*self._warnings, *self._infos))
+
     @property
     def warnings(self) -> list[str]:
         return self._texts("warning", self._warnings)

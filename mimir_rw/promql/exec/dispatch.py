@@ -31,7 +31,9 @@ from mimir_rw.promql.exec.aggregate import aggregation
 from mimir_rw.promql.exec.binary import binary, unary
 from mimir_rw.promql.exec.evaluation import Evaluation, Operator
 from mimir_rw.promql.exec.selectors import select_vector
+from mimir_rw.promql.exec.sharded import concat
 from mimir_rw.promql.exec.values import Value
+from mimir_rw.promql.plan.concat import Concat
 
 FUNCTIONS: dict[str, Callable[[Evaluation, Any], Value]] = {
     "absent": absent.absent,
@@ -83,6 +85,7 @@ OPERATORS: dict[type, Operator] = {
     AggregateExpr: aggregation,
     BinaryExpr: binary,
     Call: call,
+    Concat: concat,
     NumberLiteral: literals.number,
     StringLiteral: literals.string,
     UnaryExpr: unary,

@@ -21,6 +21,7 @@ from mimir_rw.promql.exec.shared_values import SharedValues
 from mimir_rw.promql.exec.values import Scalar, String, Value, Vector
 from mimir_rw.promql.explain import Tracer
 from mimir_rw.promql.plan.selects import Gathered
+from mimir_rw.promql.plan.sharding import Sharded
 from mimir_rw.promql.quoting import quote
 from mimir_rw.promql.steps import Bounds, Steps, TimeDefaults
 from mimir_rw.storage.contract import SeriesSet
@@ -71,8 +72,9 @@ class Batch:
 class Evaluation:
     """bounds: the query as asked; steps: those of this part (a subquery has its own).
 
-    hoisted: ids of the nodes that are evaluated once and repeated. tracer: of a query that is to be explained. shared:
-    values of what stands in it more than once.
+    By ids of nodes: hoisted, what is evaluated once and repeated; sharded, what stands for aggregations; concats,
+    values of the nodes that stand in those. shared: values of what stands in the query more than once.
+    tracer: of a query that is to be explained.
     batch_bytes: about the most that a matrix takes where an expression can be evaluated for some series at a time.
     batch: which ones, in such an evaluation.
     """
@@ -89,6 +91,8 @@ class Evaluation:
     deadline: Deadline
     tracer: Tracer | None = None
     shared: SharedValues | None = None
+    sharded: Mapping[int, Sharded] = field(default_factory=dict)
+    concats: Mapping[int, Vector] = field(default_factory=dict)
     batch_bytes: int = BATCH_BYTES
     batch: Batch | None = None
 

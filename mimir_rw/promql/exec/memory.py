@@ -19,6 +19,7 @@ class MemoryAccount:
     def __init__(self, *, bytes_max: int, samples_max: int) -> None:
         self._bytes_max = bytes_max
         self._samples_max = samples_max
+        self._results_bytes = 0
         self.current_bytes = 0
         self.held_bytes = 0
         self.peak_bytes = 0
@@ -50,6 +51,13 @@ class MemoryAccount:
 
     def release(self, nbytes: int) -> None:
         self.held_bytes -= nbytes
+
+    def keep_result(self, nbytes: int) -> None:
+        """An evaluation has ended; of what it took only its result stays, to the end of the query."""
+        self.current_bytes = 0
+        self._results_bytes += nbytes
+        self.held_bytes = self._results_bytes
+        self.take(0)
 
     def read_samples(self, count: int) -> None:
         self.samples_read += count

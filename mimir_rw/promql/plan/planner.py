@@ -12,24 +12,28 @@ from mimir_rw.promql.plan.durations import resolve_times
 from mimir_rw.promql.plan.info_selector import complete_info_calls
 from mimir_rw.promql.plan.parens import strip_parens
 from mimir_rw.promql.plan.selects import SelectSpec, plan_selects
+from mimir_rw.promql.plan.sharding import Sharded, shard_aggregations
 from mimir_rw.promql.plan.step_invariant import hoisted_nodes
-from mimir_rw.promql.steps import Bounds, TimeDefaults
+from mimir_rw.promql.steps import Bounds, Steps, TimeDefaults
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """query: the text that positions refer to. hoisted: ids of nodes of `expr` that are evaluated once.
 
+    steps: those of the bounds, or some of them in a part of a split plan.
     rewrites: names of those that changed something, in their order.
     """
 
     query: str
     expr: Expr
     bounds: Bounds
+    steps: Steps
     defaults: TimeDefaults
     hoisted: frozenset[int]
     selects: tuple[SelectSpec, ...]
     repeated: Repeated = field(default_factory=Repeated)
+    sharded: dict[int, Sharded] = field(default_factory=dict)
     rewrites: tuple[str, ...] = ()
 
     def notes(self) -> dict[int, list[str]]:
@@ -42,8 +46,11 @@ class Plan:
         return notes
 
 
-def make_plan(query: str, expr: Expr, bounds: Bounds, defaults: TimeDefaults) -> Plan:
-    """Raises InvalidQuery for duration arithmetic that has no result."""
+def make_plan(query: str, expr: Expr, bounds: Bounds, defaults: TimeDefaults, *, shards: int = 0) -> Plan:
+    """shards: of the aggregations that can be sharded; 0 and 1: none are.
+
+    Raises InvalidQuery for duration arithmetic that has no result.
+    """
     rewrites = []
     for name, rewrite in _REWRITES:
         rewritten = rewrite(expr, bounds, query)
@@ -52,18 +59,22 @@ def make_plan(query: str, expr: Expr, bounds: Bounds, defaults: TimeDefaults) ->
         expr = rewritten
     hoisted = frozenset() if bounds.is_instant else hoisted_nodes(expr)
     repeated = repeated_nodes(expr, hoisted)
+    sharded = shard_aggregations(expr, shards) if shards > 1 else {}
     return Plan(
         query=query,
         expr=expr,
         bounds=bounds,
+        steps=bounds.steps(),
         defaults=defaults,
         hoisted=hoisted,
         selects=tuple(plan_selects(expr, bounds.steps(), defaults)),
         repeated=repeated,
+        sharded=sharded,
         rewrites=(
             *rewrites,
             *(["step invariant"] if hoisted else []),
             *(["common subexpressions"] if repeated.classes else []),
+            *(["sharding"] if sharded else []),
         ),
     )
 

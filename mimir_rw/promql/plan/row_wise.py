@@ -5,7 +5,7 @@ and for the others. Their series can be taken in batches, or be shared out.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mimir_rw.promql.ast import (
     BinaryExpr,
@@ -64,6 +64,28 @@ def row_wise(expr: Expr) -> RowWise | None:
         sides += [child for child in children(node) if child is not inner and not _is_literal(child)]
         node = inner
     return None
+
+
+def with_selector(shape: RowWise, selector: VectorSelector) -> Expr:
+    """The expression with another selector in the place of its own."""
+    below: Expr = selector
+    for old, node in zip(shape.path[::-1], shape.path[-2::-1], strict=False):
+        below = _with_child(node, old, below)
+    return below
+
+
+def _with_child(node: Expr, old: Expr, new: Expr) -> Expr:
+    match node:
+        case BinaryExpr():
+            return replace(node, lhs=new) if node.lhs is old else replace(node, rhs=new)
+        case Call():
+            return replace(node, args=tuple(new if arg is old else arg for arg in node.args))
+        case MatrixSelector():
+            assert isinstance(new, VectorSelector)
+            return replace(node, selector=new)
+        case UnaryExpr() | SubqueryExpr():
+            return replace(node, expr=new)
+    raise AssertionError("not on the way to a selector")
 
 
 def _inner(node: Expr) -> Expr | None:

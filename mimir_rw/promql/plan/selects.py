@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 
 from mimir_rw.model.labels import Matcher
 from mimir_rw.promql.ast import AggregateExpr, Call, Expr, MatrixSelector, SubqueryExpr, VectorSelector, children
+from mimir_rw.promql.plan.sharding import shard_in
 from mimir_rw.promql.steps import Steps, TimeDefaults, selector_ends, subquery_steps
 from mimir_rw.storage.contract import Queryable, SelectHints, SeriesSet
+from mimir_rw.storage.shard import shard_of
 
 MatcherKey = tuple[Matcher, ...]
 
@@ -35,6 +37,9 @@ class Gathered:
 
     def lookup(self, matchers: MatcherKey, mint: int, maxt: int) -> SeriesSet:
         """The series set that covers mint..maxt for these matchers; that there is one is the planner's promise."""
+        shard = shard_in(matchers)
+        if shard is not None and matchers not in self._by_matchers:
+            return shard_of(self.lookup(matchers[:-1], mint, maxt), *shard)
         for spec, series in self._by_matchers[matchers]:
             if spec.hints.mint <= mint and maxt <= spec.hints.maxt:
                 return series
