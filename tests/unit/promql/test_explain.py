@@ -7,7 +7,7 @@ import json
 
 from mimir_rw.kit.clock import SystemClock
 from mimir_rw.kit.offload import InlineOffload
-from mimir_rw.promql.engine import Engine, QueryLimits
+from mimir_rw.promql.engine import Engine, EngineOptions, QueryLimits
 from mimir_rw.promql.explain import OPERATORS_MAX, Explanation, OperatorTrace
 from mimir_rw.promql.result import Result
 from mimir_rw.promql.result_codec import Evaluated, decode_outcome, encode_outcome
@@ -36,7 +36,7 @@ class TickingClock:
 
 
 def explained(query: str, *, explain: bool = True) -> Result:
-    engine = Engine(clock=TickingClock(), offload=InlineOffload())
+    engine = Engine(clock=TickingClock(), offload=InlineOffload(), options=EngineOptions(timeout_s=1e9))
     limits = QueryLimits(explain=explain, timeout_s=1e6)
     return asyncio.run(engine.range(MemoryQueryable(DATA), query, 0, 5 * MINUTE, MINUTE, limits=limits))
 
