@@ -235,6 +235,8 @@ class SimNetwork:
             if answer.done() and not answer.cancelled() and answer.exception() is None:
                 answer.result().abort()
             raise
+        finally:
+            del answer  # an error would hold its traceback, that this frame, and this frame the error
         protocol = factory()
         transport.start(protocol)
         return transport, protocol
@@ -272,6 +274,8 @@ class SimNetwork:
         near = SimTransport(network=self, process=process, port=port, label=label + " back")
         far = SimTransport(network=self, process=server.process, port=server.port, label=label)
         near.peer, far.peer = far, near
+        near.peername = (server.process.host.address, server.port)
+        far.peername = (process.host.address, port)
         self.saw(f"connect {label}")
         server.process.call_soon(self._accept, server, far)
         self._later(server.process.host, process.host, self._connected, near, answer)

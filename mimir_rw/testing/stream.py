@@ -10,9 +10,9 @@ delivers it some time after it heals, as retransmission does. A reset overtakes 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -47,14 +47,15 @@ class SimTransport(asyncio.Transport):
         self.process = process
         self.label = label
         self.peer: SimTransport
+        self.peername: tuple[str, int]
         self._network = network
         self._loop = network.loop
         self._port = port
         self._protocol: asyncio.BaseProtocol | None = None
         self._buffered: asyncio.BufferedProtocol | None = None
-        self._flight: deque[_Segment] = deque()
+        self._flight: list[_Segment] = []
         self._stalled = False
-        self._received: deque[bytes] = deque()
+        self._received: list[bytes] = []
         self._fin_received = False
         self._unread = 0
         self._reading = True
@@ -84,7 +85,7 @@ class SimTransport(asyncio.Transport):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         if name == "peername":
-            return (self.peer.process.host.address, self.peer._port)
+            return self.peername
         if name == "sockname":
             return (self.process.host.address, self._port)
         return default
@@ -194,7 +195,7 @@ class SimTransport(asyncio.Transport):
             return
         now_s = self._loop.time()
         while self._flight and self._flight[0].arrives_s <= now_s:
-            self.peer._take(self._flight.popleft())
+            self.peer._take(self._flight.pop(0))
         if self._flight:
             self._await_arrival()
 
@@ -203,7 +204,7 @@ class SimTransport(asyncio.Transport):
         self._stalled = False
         if self._flight:
             self._flight[0].arrives_s = self._loop.time() + after_s
-            for before, segment in zip(list(self._flight), list(self._flight)[1:], strict=False):
+            for before, segment in pairwise(self._flight):
                 segment.arrives_s = max(segment.arrives_s, before.arrives_s)
             self._await_arrival()
 
@@ -236,10 +237,10 @@ class SimTransport(asyncio.Transport):
         """In the process: hand over what is there."""
         self._read_due = False
         while self._received and self._reading and not self._closing:
-            data = self._received.popleft()
+            data = self._received.pop(0)
             cut = self._network.split(len(data))
             if cut:
-                self._received.appendleft(data[cut:])
+                self._received.insert(0, data[cut:])
                 data = data[:cut]
             self.peer._taken(len(data))
             self._hand_over(data)
@@ -303,3 +304,12 @@ class SimTransport(asyncio.Transport):
         self.process.transports.pop(self, None)
         if self._protocol is not None:
             self._protocol.connection_lost(error)
+            self._protocol = self._buffered = None
+        self._forget_peer()
+
+    def _forget_peer(self) -> None:
+        """Once nothing more can come of either end: tens of thousands of connections would wait for the next collection
+        of garbage otherwise."""
+        peer = self.peer
+        if peer._lost and not self._flight and not peer._flight:
+            del self.peer, peer.peer
