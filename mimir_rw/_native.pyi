@@ -723,6 +723,10 @@ MixedMatrix = tuple[
 """Values and mask of floats; numbers of histograms, -1 for none, and the column that they are of; and per row bits that
 say what the kernel met (see windows/flags.rs and exec/range_notes.py)."""
 
+def histogram_statistics(cols: SampleColumns, start_ms: int, step_ms: int, length_ms: int) -> SampleColumns:
+    """The same samples, of histograms only count, sum and schema; whether one follows a reset is its hint, unless it is
+    the first of a window (end - length_ms, end] with a gap before it. Windows end at start_ms + i * step_ms."""
+
 # Kernels below take evaluation times as start_ms, start_ms + step_ms, ... (`steps` of them; step_ms = 0 repeats the
 # first, for `@`) and return values (float64) and mask (bool) of shape (rows, steps). A value whose mask is false is
 # 0 and means nothing. Offsets are the caller's: pass start_ms - offset.

@@ -187,6 +187,7 @@ class VectorSelector:
     """name: the metric name written outside braces, or ""; `matchers` has it too, as the last one.
 
     at: None, a time in ms, or a bound of the query. Where `offset_expr` is set, `offset_ms` is 0 and waits for it.
+    statistics: of native histograms only count and sum are wanted; never from the parser.
     """
 
     type: ClassVar[ValueType] = ValueType.VECTOR
@@ -197,6 +198,7 @@ class VectorSelector:
     at: int | AtBound | None = None
     anchored: bool = False
     smoothed: bool = False
+    statistics: bool = False
     span: Span = field(default=NO_SPAN, compare=False)
 
 

@@ -114,7 +114,8 @@ def _info_keeps_names(case: Case) -> bool:
     """The rows are the same but for names."""
     if not case.calls("info") or case.found.kind != "series":
         return False
-    return _nameless(case.ours) == _nameless(case.theirs)
+    same: bool = _nameless(case.ours) == _nameless(case.theirs)
+    return same
 
 
 def _nameless(answer: Any) -> Any:
@@ -133,6 +134,14 @@ def _which_duplicates(case: Case) -> bool:
     return mine == other
 
 
+def _place_of_nan(case: Case) -> bool:
+    if case.found.kind != "infos":
+        return False
+    mine, other = ({_NAN.sub("", text) for text in answer.get("infos", [])} for answer in (case.ours, case.theirs))
+    return mine == other
+
+
+_NAN = re.compile(r"(?<=NaN observations, )(.*) \(\d+:\d+\)")
 _COUNTED = re.compile(r", from buckets .* over -?\d+ samples")
 _DUPLICATES = re.compile(r"for the match group .* operation: \[.*\]")
 _MATHEMATICAL = (
@@ -149,6 +158,7 @@ RULES = (
     Rule("counts of forced buckets", "17", "a count that doubles with each step is garbage", _forced_counts),
     Rule("info forgets", "15", "what a function took the name of has none, info or not", _info_keeps_names),
     Rule("merged rows", "1", "an error only where two equal label sets meet at one timestamp", _merged_rows),
+    Rule("place of NaN infos", "17", "the scripts have the vector's place, the binary the quantile's", _place_of_nan),
     Rule("which duplicates", "8", "two of several duplicates are named, in the order of a map", _which_duplicates),
 )
 

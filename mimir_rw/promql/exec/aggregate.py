@@ -140,10 +140,9 @@ def _count_values(ev: Evaluation, node: AggregateExpr) -> Vector:
         return empty_vector(ev.steps)
     vector = replace(vector, labels=vector.labels.drop([name]))
     groups, labels = group_rows(node, vector)
-    flags = _group_flags(vector, groups, len(labels))
     if node.without and name in node.grouping:
         values, mask = _native.aggregate("count", groups, len(labels), vector.values, vector.present())
-        return Vector(labels, values, mask, flags)
+        return Vector(labels, values, mask)
     _account_distinct_values(ev, vector)
     pair_groups, pair_values, (values, mask) = _native.count_values(groups, len(labels), vector.values, vector.mask)
     texts = [plain_decimal(value) for value in pair_values.tolist()]
@@ -152,8 +151,8 @@ def _count_values(ev: Evaluation, node: AggregateExpr) -> Vector:
         pair_groups, texts = np.concatenate([pair_groups, more_groups]), texts + more_texts
         values, mask = np.concatenate([values, more_values]), np.concatenate([mask, more_mask])
     codes = np.arange(len(texts), dtype=np.int32)
-    unnamed = None if flags is None else flags[pair_groups]
-    return merge_equal_rows(Vector(labels.take(pair_groups).with_column(name, texts, codes), values, mask, unnamed))
+    # A name that was to go at the end of the query stays, as in Prometheus.
+    return merge_equal_rows(Vector(labels.take(pair_groups).with_column(name, texts, codes), values, mask))
 
 
 def _account_distinct_values(ev: Evaluation, vector: Vector) -> None:

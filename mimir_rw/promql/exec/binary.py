@@ -113,8 +113,8 @@ def _vectors(ev: Evaluation, node: BinaryExpr, matching: VectorMatching, left: V
     if matching.card is Cardinality.ONE_TO_ONE:
         require_one_to_one(sides, pairs.signature, both)
     labels = _result_labels(node, matching, pairs.from_many_labels(sides.many.labels), sides.one.labels, pairs.one)
-    unnamed = None if sides.many.unnamed is None else pairs.from_many(sides.many.unnamed)
-    result = Vector(labels, outcome.values, outcome.mask, unnamed, outcome.histograms)
+    # Names that were to go at the end of the query stay, as in Prometheus.
+    result = Vector(labels, outcome.values, outcome.mask, None, outcome.histograms)
     if matching.card is not Cardinality.ONE_TO_ONE:
         require_distinct_results(result, pairs.signature, both)
     if fills:
@@ -193,7 +193,7 @@ def _filled_one(node: BinaryExpr, matching: VectorMatching, sides: Sides, value:
     if failed is not None:
         alone &= ~failed
     labels = _result_labels(node, matching, many.labels, _matched_labels(matching, many.labels), rows)
-    result = Vector(labels, outcome.values, outcome.mask, many.unnamed, outcome.histograms)
+    result = Vector(labels, outcome.values, outcome.mask, None, outcome.histograms)
     if matching.card is Cardinality.ONE_TO_ONE:
         require_one_to_one(sides, sides.many_ids, alone)
     elif len(rows):

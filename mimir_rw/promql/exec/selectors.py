@@ -15,6 +15,7 @@ from mimir_rw._native import (
     HistogramColumn,
     LabelFrame,
     SampleColumns,
+    histogram_statistics,
     select_instant,
     select_instant_mixed,
     select_instant_times,
@@ -65,8 +66,25 @@ class StepColumns:
 Kernel = Callable[[SampleColumns], StepColumns]
 
 
-def decode_batches(ev: Evaluation, series: SeriesSet, mint: int, maxt: int, steps: int = 1) -> Iterator[SampleColumns]:
-    """The samples with mint <= t <= maxt of all rows, in order of rows, batch by batch.
+def statistics_of(node: VectorSelector, ends: Steps, length_ms: int) -> Callable[[SampleColumns], SampleColumns] | None:
+    """What makes of samples those of which only count and sum are wanted, if that is so. length_ms: of the windows that
+    are read, at `ends`."""
+    if not node.statistics:
+        return None
+    step_ms = 0 if node.anchored or node.smoothed else ends.step
+    return lambda columns: histogram_statistics(columns, ends.start, step_ms, length_ms)
+
+
+def decode_batches(
+    ev: Evaluation,
+    series: SeriesSet,
+    mint: int,
+    maxt: int,
+    steps: int = 1,
+    changed: Callable[[SampleColumns], SampleColumns] | None = None,
+) -> Iterator[SampleColumns]:
+    """The samples with mint <= t <= maxt of all rows, in order of rows, batch by batch. changed: what to make of
+    samples with histograms first.
 
     A batch is small enough that neither its samples nor `steps` cells a row take more than about BATCH_BYTES.
     """
@@ -76,6 +94,8 @@ def decode_batches(ev: Evaluation, series: SeriesSet, mint: int, maxt: int, step
     for start in range(0, rows, per_batch):
         ev.deadline.check()
         columns = series.decode(start, min(rows, start + per_batch), mint, maxt)
+        if changed is not None and columns.histogram_count:
+            columns = changed(columns)
         mark = ev.memory.current_bytes
         nbytes = columns.sample_count * SAMPLE_BYTES + columns.histogram_bytes
         ev.memory.take(nbytes)
@@ -155,7 +175,8 @@ def _select(ev: Evaluation, node: VectorSelector, kernel: Kernel) -> Vector:
     series = ev.series(node, mint, maxt)
     if len(series.labels) == 0 or ev.steps.count == 0:
         return empty_vector(ev.steps)
-    batches = decode_batches(ev, series, mint, maxt, ends.count)
+    statistics = statistics_of(node, ends, ev.defaults.lookback_ms)
+    batches = decode_batches(ev, series, mint, maxt, ends.count, statistics)
     result = apply_kernel(ev, len(series.labels), ends.count, batches, kernel)
     vector = Vector(series.labels, result.values, result.mask, histograms=result.histograms).compact()
     if ends.count != ev.steps.count:
@@ -211,10 +232,11 @@ def selector_windows(ev: Evaluation, node: MatrixSelector) -> WindowSource:
     ends = selector_ends(selector.at, selector.offset_ms, ev.steps)
     mint, maxt = window_range(node, ev.steps, ev.defaults)
     series = ev.series(selector, mint, maxt)
+    statistics = statistics_of(selector, ends, node.range_ms)
     return WindowSource(
         labels=series.labels,
         unnamed=None,
         ends=ends,
         range_ms=node.range_ms,
-        batches=lambda: decode_batches(ev, series, mint, maxt, ev.steps.count),
+        batches=lambda: decode_batches(ev, series, mint, maxt, ev.steps.count, statistics),
     )

@@ -101,7 +101,7 @@ def _own_part(node: Expr) -> tuple[Hashable, ...]:
         case StringLiteral():
             return ("string", node.value)
         case VectorSelector():
-            return ("select", node.matchers, node.offset_ms, node.at, node.anchored, node.smoothed)
+            return ("select", node.matchers, node.offset_ms, node.at, node.anchored, node.smoothed, node.statistics)
         case MatrixSelector():
             return ("range", node.range_ms)
         case SubqueryExpr():

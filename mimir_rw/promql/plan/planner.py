@@ -9,6 +9,7 @@ from mimir_rw.promql.ast import Expr
 from mimir_rw.promql.plan.common_subexpressions import Repeated, repeated_nodes
 from mimir_rw.promql.plan.constant_folding import fold_constants
 from mimir_rw.promql.plan.durations import resolve_times
+from mimir_rw.promql.plan.histogram_statistics import mark_statistics
 from mimir_rw.promql.plan.info_selector import complete_info_calls
 from mimir_rw.promql.plan.parens import strip_parens
 from mimir_rw.promql.plan.selects import SelectSpec, plan_selects
@@ -84,4 +85,5 @@ _REWRITES: tuple[tuple[str, Callable[[Expr, Bounds, str], Expr]], ...] = (
     ("parentheses", lambda expr, bounds, query: strip_parens(expr)),
     ("constant folding", lambda expr, bounds, query: fold_constants(expr)),
     ("info selector", lambda expr, bounds, query: complete_info_calls(expr)),
+    ("histogram statistics", lambda expr, bounds, query: mark_statistics(expr)),
 )

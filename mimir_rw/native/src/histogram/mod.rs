@@ -17,6 +17,7 @@ pub mod moments;
 pub mod operators;
 pub mod quantile;
 pub mod reset;
+pub mod statistics;
 pub mod stored;
 pub mod trim;
 pub mod validate;
@@ -102,6 +103,7 @@ impl FloatHistogram {
 
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<HistogramColumn>()?;
+    m.add_function(wrap_pyfunction!(statistics::histogram_statistics, m)?)?;
     m.add_function(wrap_pyfunction!(operators::histogram_moment, m)?)?;
     m.add_function(wrap_pyfunction!(operators::native_quantile, m)?)?;
     m.add_function(wrap_pyfunction!(operators::native_fraction, m)?)?;

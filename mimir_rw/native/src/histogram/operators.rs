@@ -418,19 +418,20 @@ impl Running {
         added.is_ok()
     }
 
-    fn finish(self) -> (FloatHistogram, Noted) {
-        let (mut result, noted) = match self {
-            Self::Sum(sum) => {
-                let noted = sum.noted();
-                (sum.finish(), noted)
-            }
-            Self::Mean(mean) => {
-                let noted = mean.noted();
-                (mean.finish(), noted)
-            }
+    fn noted(&self) -> Noted {
+        match self {
+            Self::Sum(sum) => sum.noted(),
+            Self::Mean(mean) => mean.noted(),
+        }
+    }
+
+    fn finish(self) -> FloatHistogram {
+        let mut result = match self {
+            Self::Sum(sum) => sum.finish(),
+            Self::Mean(mean) => mean.finish(),
         };
         result.compact();
-        (result, noted)
+        result
     }
 }
 
@@ -472,6 +473,7 @@ fn aggregate_cell(
                 if !total.add(histogram) {
                     met.incompatible[row] = true;
                     met.mixed |= floats;
+                    met.noted.bounds_reconciled |= total.noted().bounds_reconciled;
                     return None;
                 }
             }
@@ -480,13 +482,14 @@ fn aggregate_cell(
     if floats && histograms {
         met.mixed = true;
     }
-    let (result, noted) = running?.finish();
+    let running = running?;
+    let noted = running.noted();
     met.noted.bounds_reconciled |= noted.bounds_reconciled;
     if floats {
         return None;
     }
     met.noted.reset_collision |= noted.reset_collision;
-    Some(result)
+    Some(running.finish())
 }
 
 type PyAggregate<'py> = (
