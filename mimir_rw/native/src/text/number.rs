@@ -76,6 +76,11 @@ fn push_plain(out: &mut Vec<u8>, value: f64) -> bool {
             out.push(b'-');
         }
         push_u64(out, abs as u64);
+    } else if let Some(thousandths) = thousandths(abs) {
+        if value.is_sign_negative() {
+            out.push(b'-');
+        }
+        push_thousandths(out, thousandths);
     } else if (1e-5..1e15).contains(&abs) {
         // In this range, and not whole, zmij writes neither an exponent nor a useless zero.
         out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
@@ -87,6 +92,32 @@ fn push_plain(out: &mut Vec<u8>, value: f64) -> bool {
         return false;
     }
     true
+}
+
+/// A number of at most three decimals, times 1000. As the float nearest to it is `abs`, and decimals of so few digits are
+/// further apart than floats, no shorter decimal reads back as `abs` but itself without trailing zeros.
+fn thousandths(abs: f64) -> Option<u64> {
+    const MAX: f64 = 1e9;
+    if abs >= MAX {
+        return None;
+    }
+    let whole = (abs * 1000.0 + 0.5) as u64;
+    (whole as f64 / 1000.0 == abs).then_some(whole)
+}
+
+/// Of a number that is not whole.
+fn push_thousandths(out: &mut Vec<u8>, thousandths: u64) {
+    push_u64(out, thousandths / 1000);
+    let fraction = (thousandths % 1000) as usize;
+    let pair = fraction % 100 * 2;
+    let digits = [
+        b'.',
+        b'0' + (fraction / 100) as u8,
+        PAIRS[pair],
+        PAIRS[pair + 1],
+    ];
+    let zeros = digits.iter().rev().take_while(|&&d| d == b'0').count();
+    out.extend_from_slice(&digits[..digits.len() - zeros]);
 }
 
 /// Lay the shortest digits out anew. `value` is finite and not zero.
@@ -153,6 +184,16 @@ mod tests {
         let mut out = Vec::new();
         push(&mut out);
         String::from_utf8(out).expect("ASCII")
+    }
+
+    #[test]
+    fn short_decimals_and_their_neighbours_are_shortest() {
+        for whole in (1..3_000_000_u64).step_by(37).chain([999_999_999_999]) {
+            let value = whole as f64 / 1000.0;
+            for value in [value, -value, value.next_up(), value.next_down()] {
+                assert_eq!(text(|out| push_value(out, value)), value.to_string());
+            }
+        }
     }
 
     #[test]

@@ -71,6 +71,33 @@ pub trait LaneFn {
 /// Windows that run side by side.
 const LANES: usize = 8;
 
+/// Windows that begin one sample after the other: what they take in step are neighbours.
+fn add_neighbours<F: LaneFn>(state: &mut F::State<LANES>, values: &[f64]) {
+    for x in values.windows(LANES) {
+        if let Ok(x) = x.try_into() {
+            state.add(x);
+        }
+    }
+}
+
+/// Windows of one length, turned into rows of what they take in step, block by block.
+fn add_side_by_side<F: LaneFn>(state: &mut F::State<LANES>, windows: [&[f64]; LANES]) {
+    const BLOCK: usize = 64;
+    let mut rows = [[0.0; LANES]; BLOCK];
+    let common = windows[0].len();
+    for start in (0..common).step_by(BLOCK) {
+        let end = common.min(start + BLOCK);
+        for (k, window) in windows.iter().enumerate() {
+            for (row, &x) in rows.iter_mut().zip(&window[start..end]) {
+                row[k] = x;
+            }
+        }
+        for row in &rows[..end - start] {
+            state.add(*row);
+        }
+    }
+}
+
 /// Fold each span of `values` and hand its result to `put(index of the span, result)`.
 fn fold_spans<F: LaneFn>(values: &[f64], spans: &[Span], mut put: impl FnMut(usize, f64)) {
     let mut settle = |at: usize, state: &F::State<1>, window: &[f64]| {
@@ -84,10 +111,12 @@ fn fold_spans<F: LaneFn>(values: &[f64], spans: &[Span], mut put: impl FnMut(usi
             &values[span.lo..span.hi]
         });
         let common = windows.iter().map(|w| w.len()).min().unwrap_or(0);
-        let heads: [&[f64]; LANES] = windows.map(|w| &w[..common]);
         let mut state = F::State::<LANES>::new();
-        for i in 0..common {
-            state.add(heads.map(|head| head[i]));
+        let start = spans[first].lo;
+        if (0..LANES).all(|k| spans[first + k].lo == start + k) {
+            add_neighbours::<F>(&mut state, &values[start..start + common + LANES - 1]);
+        } else {
+            add_side_by_side::<F>(&mut state, windows.map(|w| &w[..common]));
         }
         for (k, window) in windows.into_iter().enumerate() {
             let mut lane = state.lane(k);
@@ -265,12 +294,16 @@ mod tests {
     }
 
     fn same_as_plain<F: LaneFn>(values: &[f64]) {
-        let spans: Vec<Span> = (1..values.len())
-            .map(|hi| Span {
-                lo: hi.saturating_sub(1 + hi % 37),
-                hi,
-            })
-            .collect();
+        let ragged = (1..values.len()).map(|hi| (hi.saturating_sub(1 + hi % 37), hi));
+        same_over::<F>(values, ragged);
+        for stride in [1, 3] {
+            let sliding = (0..values.len() - 200).step_by(stride);
+            same_over::<F>(values, sliding.map(|lo| (lo, lo + 199)));
+        }
+    }
+
+    fn same_over<F: LaneFn>(values: &[f64], spans: impl Iterator<Item = (usize, usize)>) {
+        let spans: Vec<Span> = spans.map(|(lo, hi)| Span { lo, hi }).collect();
         let plain = |s: &Span| F::plain(&values[s.lo..s.hi]).to_bits();
         let want: Vec<u64> = spans.iter().map(plain).collect();
         assert_eq!(folded::<F>(values, &spans), want);
