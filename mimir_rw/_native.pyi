@@ -263,7 +263,7 @@ class HeadStats:
     def exemplars_appended(self) -> int: ...
     @property
     def exemplars_out_of_order(self) -> int:
-        """Refused while they were applied: earlier than another one of the same group."""
+        """Refused: earlier than another one of the series."""
     @property
     def exemplar_series(self) -> int:
         """Series that have any."""

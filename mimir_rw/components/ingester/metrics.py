@@ -54,6 +54,7 @@ class IngesterMetrics:
             "cortex_ingester_instance_rejected_requests_total", "Pushes refused by limits of this process.", ("reason",)
         )
         self._read(metrics, stats)
+        _read_exemplars(metrics, stats)
         metrics.gauges_read(
             "mimir_rw_ingester_broken_tenants",
             "Tenants whose write-ahead log cannot be replayed: all their requests are refused.",
@@ -89,6 +90,12 @@ class IngesterMetrics:
             per_tenant(lambda s: s.ooo_samples_appended),
         )
         metrics.counters_read(
+            "mimir_rw_ingester_histogram_samples_appended_total",
+            "Native histograms among the samples stored.",
+            _USER,
+            per_tenant(lambda s: s.histogram_samples_appended),
+        )
+        metrics.counters_read(
             "cortex_ingester_tsdb_wal_written_bytes_total",
             "Bytes written to write-ahead logs.",
             (),
@@ -100,6 +107,43 @@ class IngesterMetrics:
             (),
             total(lambda s: s.wal_syncs_failed),
         )
+
+
+def _read_exemplars(metrics: Metrics, stats: StatsByTenant) -> None:
+    def total(value: Callable[[HeadStats], float]) -> Callable[[], Reading]:
+        return lambda: _one(value(s) for s in stats().values())
+
+    metrics.counters_read(
+        "cortex_ingester_tsdb_exemplar_exemplars_appended_total",
+        "Exemplars stored.",
+        (),
+        total(lambda s: s.exemplars_appended),
+    )
+    metrics.gauges_read(
+        "cortex_ingester_tsdb_exemplar_exemplars_in_storage", "Exemplars in memory.", (), total(lambda s: s.exemplars)
+    )
+    metrics.gauges_read(
+        "cortex_ingester_tsdb_exemplar_series_with_exemplars_in_storage",
+        "Series that have exemplars in memory.",
+        _USER,
+        lambda: [((tenant,), float(s.exemplar_series)) for tenant, s in stats().items()],
+    )
+    metrics.gauges_read(
+        "cortex_ingester_tsdb_exemplar_last_exemplars_timestamp_seconds",
+        "Time of the exemplar stored last.",
+        _USER,
+        lambda: [
+            ((tenant,), s.exemplar_last_time_ms / 1000)
+            for tenant, s in stats().items()
+            if s.exemplar_last_time_ms is not None
+        ],
+    )
+    metrics.counters_read(
+        "cortex_ingester_tsdb_exemplar_out_of_order_exemplars_total",
+        "Exemplars refused because a later one of their series is there.",
+        (),
+        total(lambda s: s.exemplars_out_of_order),
+    )
 
 
 def _one(values: Iterable[float]) -> Reading:

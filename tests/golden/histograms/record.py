@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ HERE = Path(__file__).parent
 START_MS = 1_700_000_000_000
 STEP_MS = 30_000
 STEPS = 320
+SEED = 20
 STALE = struct.unpack("<d", bytes.fromhex("020000000000f07f"))[0]
 CONFIG = """
 global: {scrape_interval: 1h}
@@ -170,6 +172,14 @@ def rows(rng: random.Random, state: dict[str, Histogram], step: int) -> list[byt
     return found
 
 
+def bodies() -> Iterator[bytes]:
+    """Remote write 1.0 requests in the order in which they are sent."""
+    rng = random.Random(SEED)
+    state: dict[str, Histogram] = {}
+    for step in range(STEPS):
+        yield compress(b"".join(rows(rng, state, step)))
+
+
 def post(port: int, path: str, body: bytes) -> bytes:
     headers = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=body, headers=headers, method="POST")
@@ -201,9 +211,8 @@ def main(prometheus: str, port: int) -> None:
         process = subprocess.Popen(command)
         try:
             wait_until_ready(port)
-            rng, state = random.Random(20), {}
-            for step in range(STEPS):
-                post(port, "/api/v1/write", compress(b"".join(rows(rng, state, step))))
+            for body in bodies():
+                post(port, "/api/v1/write", body)
             answer = json.loads(post(port, "/api/v1/admin/tsdb/snapshot", b""))
         finally:
             process.terminate()

@@ -28,11 +28,17 @@ Metadata = tuple[int, str, str, str]
 def batch(*rows: Row, metadata: Sequence[Metadata] = (), tenant: str = "t", key: bytes = KEY) -> WriteBatch:
     """rows: labels and (ms, value) samples. metadata: type number, metric, help, unit. key: what series are hashed
     with."""
+    request = body(
+        *(series(labels, samples) for labels, samples in rows),
+        *(metadata_field(metric, kind, help_, unit) for kind, metric, help_, unit in metadata),
+    )
+    return batch_of(request, tenant=tenant, key=key)
+
+
+def batch_of(request: bytes, *, tenant: str = "t", key: bytes = KEY) -> WriteBatch:
+    """Of a remote write 1.0 request."""
     push = decode_remote_write(
-        body(
-            *(series(labels, samples) for labels, samples in rows),
-            *(metadata_field(metric, kind, help_, unit) for kind, metric, help_, unit in metadata),
-        ),
+        request,
         tenant=tenant,
         key=key,
         known=KnownSeries(entries_max=0),

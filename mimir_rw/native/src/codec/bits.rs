@@ -15,25 +15,17 @@ pub struct BitVec {
 }
 
 impl BitSink for BitVec {
+    #[inline]
     fn put(&mut self, left: u64, n: u32) {
-        let mut rest = left;
-        let mut n = n;
-        if self.free > 0 && n > 0 {
-            if let Some(last) = self.bytes.last_mut() {
-                *last |= (rest >> (64 - self.free)) as u8;
-            }
-            let took = self.free.min(n);
-            self.free -= took;
-            rest = rest.unbounded_shl(took);
-            n -= took;
+        let used = (8 - self.free) % 8;
+        let start = self.bytes.len() - usize::from(used > 0);
+        let end = used + n;
+        self.bytes.resize(start + end.div_ceil(8) as usize, 0);
+        let wide = (u128::from(left) << 64 >> used).to_be_bytes();
+        for (to, from) in self.bytes[start..].iter_mut().zip(wide) {
+            *to |= from;
         }
-        while n > 0 {
-            self.bytes.push((rest >> 56) as u8);
-            rest <<= 8;
-            let took = n.min(8);
-            self.free = 8 - took;
-            n -= took;
-        }
+        self.free = (8 - end % 8) % 8;
     }
 }
 

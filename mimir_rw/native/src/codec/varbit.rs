@@ -5,6 +5,7 @@ use super::bits::{BitReader, BitSink, PEEK_BITS};
 /// Payload bits after one, two, ... leading ones.
 const WIDTHS: [u32; 8] = [3, 6, 9, 12, 18, 25, 56, 64];
 
+#[inline]
 fn put(sink: &mut impl BitSink, v: u64, ones: u32) {
     if ones == 0 {
         return sink.put(0, 1);
@@ -12,8 +13,12 @@ fn put(sink: &mut impl BitSink, v: u64, ones: u32) {
     let width = WIDTHS[ones as usize - 1];
     // The eighth one has no zero behind it.
     let prefix = (ones + 1).min(8);
-    sink.put(!(u64::MAX >> ones), prefix);
-    sink.put(v << (64 - width), width);
+    let (control, payload) = (!(u64::MAX >> ones), v << (64 - width));
+    if prefix + width <= 64 {
+        return sink.put(control | payload >> prefix, prefix + width);
+    }
+    sink.put(control, prefix);
+    sink.put(payload, width);
 }
 
 pub fn put_uint(sink: &mut impl BitSink, v: u64) {

@@ -64,7 +64,7 @@ impl XorState {
         self.count += 1;
     }
 
-    #[inline]
+    #[inline(always)]
     fn put_value(&mut self, sink: &mut impl BitSink, v: u64) {
         put_xor(sink, v ^ self.v, &mut self.lead, &mut self.trail);
     }

@@ -3,21 +3,21 @@
 //! The rules are Prometheus' (admission.rs). Decisions see the samples planned before them in the same group, as
 //! if the batches had come one after another; the table itself stays untouched until the log has the group.
 
+mod extras;
+
 use std::hint::black_box;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
 use super::admission::{Bounds, Limits, Outcome, Refusal, Refused, Verdict, admit};
-use super::exemplars::Admission;
-use super::identity;
 use super::lookup::BLOCK;
-use super::planning::{Planned, PlannedHistogram, Planning};
+use super::planning::{Planned, Planning};
 use super::postings::CanonicalLabels;
 use super::series::{Last, NEVER, SeriesTable};
 use super::wal::log::Log;
 use super::wal::record;
-use crate::batch::{Exemplar, HistogramSample, WriteBatch};
+use crate::batch::{Exemplar, WriteBatch};
 use crate::codec::Damaged;
 use crate::codec::histogram::is_sound;
 
@@ -110,9 +110,15 @@ impl<'a> Planner<'a, '_> {
         for batch in batches {
             self.table.find_all(&batch.hash, UNKNOWN, sids);
         }
+        let floats_only = batches.iter().all(|batch| batch.histograms.is_empty());
+        let histograms_of = |batch: &WriteBatch, row: usize| match floats_only {
+            true => 0,
+            false => batch.histograms_of(row).len(),
+        };
         let rows = batches
             .iter()
-            .flat_map(|b| (0..b.label_range.len()).map(move |row| samples_of(b, row)));
+            .flat_map(|b| (0..b.label_range.len()).map(move |row| (b, row)))
+            .map(|(b, row)| b.samples(row).len() + histograms_of(b, row));
         for (&sid, samples) in sids.iter().zip(rows) {
             if sid == UNKNOWN {
                 continue;
@@ -130,6 +136,7 @@ impl<'a> Planner<'a, '_> {
 
     fn batch(&mut self, batch: &'a WriteBatch, sids: &[u32]) -> Result<(), Damaged> {
         let bounds = Bounds::new(self.maxt, &self.limits);
+        let floats_only = batch.histograms.is_empty() && batch.exemplars.is_empty();
         self.plan.outcomes.push(Outcome::default());
         for (row, &sid) in sids.iter().enumerate() {
             if row % BLOCK == 0 {
@@ -143,13 +150,13 @@ impl<'a> Planner<'a, '_> {
                 for i in batch.samples(row) {
                     self.sample(batch, row, sid, last, i, &bounds);
                 }
-                for sample in batch.histograms_of(row) {
-                    self.histogram(batch, row, sid, last, sample, &bounds);
+                if !floats_only {
+                    self.histogram_row(batch, row, sid, last, &bounds);
                 }
             } else {
                 self.tracked_row(batch, row, sid, &bounds);
             }
-            if !batch.exemplars.is_empty() && self.limits.exemplars_max > 0 {
+            if !floats_only {
                 self.exemplar_row(batch, row, sid);
             }
         }
@@ -220,9 +227,7 @@ impl<'a> Planner<'a, '_> {
                 for i in batch.samples(row) {
                     self.sample(batch, row, UNKNOWN, NEVER, i, bounds);
                 }
-                for sample in batch.histograms_of(row) {
-                    self.histogram(batch, row, UNKNOWN, NEVER, sample, bounds);
-                }
+                self.histogram_row(batch, row, UNKNOWN, NEVER, bounds);
             }
         }
         Ok(())
@@ -327,47 +332,6 @@ impl<'a> Planner<'a, '_> {
         }
     }
 
-    /// Decide a histogram of a row; its identity if it became the series' last sample.
-    fn histogram(
-        &mut self,
-        batch: &'a WriteBatch,
-        row: usize,
-        sid: u32,
-        last: Last,
-        sample: &HistogramSample,
-        bounds: &Bounds,
-    ) -> Option<u64> {
-        let (t, identity) = (sample.ts, identity::of_histogram(&sample.histogram));
-        let mut verdict = admit(last, t, identity, bounds);
-        if let Verdict::OutOfOrder = verdict {
-            verdict = self.ooo_verdict(sid, t, identity, SeriesTable::holds_histogram);
-        }
-        let planning = match verdict {
-            Verdict::Refused(why) => {
-                self.refuse(why, batch, row, sid, t);
-                return None;
-            }
-            Verdict::Equal => None,
-            Verdict::InOrder => Some(&mut self.plan.in_order),
-            Verdict::OutOfOrder => Some(&mut self.plan.ooo),
-        };
-        if let Some(planning) = planning {
-            let histogram = sample.histogram.clone();
-            planning.histogram(PlannedHistogram {
-                sid,
-                t,
-                identity,
-                histogram,
-            });
-            self.maxt = self.maxt.max(t);
-        }
-        self.stored();
-        if let Some(outcome) = self.plan.outcomes.last_mut() {
-            outcome.histograms_stored += 1;
-        }
-        matches!(verdict, Verdict::InOrder).then_some(identity)
-    }
-
     /// Out of order: equal to what is there, another at the same time, or new. `holds` asks for it in closed chunks.
     fn ooo_verdict(
         &mut self,
@@ -395,39 +359,6 @@ impl<'a> Planner<'a, '_> {
         }
     }
 
-    /// Decide the exemplars of a row whose samples are decided.
-    fn exemplar_row(&mut self, batch: &'a WriteBatch, row: usize, sid: u32) {
-        let fresh = |number: u32| self.table.len() as u32 + number;
-        let sid = match (sid, self.fresh.get(&batch.hash[row])) {
-            (UNKNOWN, Some(Ok(number))) => Some(fresh(*number)),
-            // It comes again with its labels.
-            (UNKNOWN, _) if batch.is_reference(row) => return,
-            (UNKNOWN, _) => None,
-            (known, _) => Some(known),
-        };
-        for exemplar in batch.exemplars_of(row) {
-            let Some(sid) = sid else {
-                let why = Refusal::ExemplarSeriesMissing;
-                self.refuse_exemplar(why, batch, row, UNKNOWN, exemplar.ts);
-                continue;
-            };
-            match self.table.exemplars.admit(sid, exemplar) {
-                Admission::OutOfOrder => {
-                    let why = Refusal::ExemplarOutOfOrder;
-                    self.refuse_exemplar(why, batch, row, sid, exemplar.ts);
-                    continue;
-                }
-                Admission::Duplicate => {}
-                Admission::New | Admission::Off => {
-                    self.plan.exemplars.push((sid, exemplar.clone()));
-                }
-            }
-            if let Some(outcome) = self.plan.outcomes.last_mut() {
-                outcome.exemplars_stored += 1;
-            }
-        }
-    }
-
     fn stored(&mut self) {
         if let Some(outcome) = self.plan.outcomes.last_mut() {
             outcome.stored += 1;
@@ -445,12 +376,6 @@ impl<'a> Planner<'a, '_> {
     fn refuse(&mut self, why: Refusal, batch: &WriteBatch, row: usize, sid: u32, t: i64) {
         let text = |planner: &Self| planner.series_text(batch, row, sid);
         self.refuse_as(|outcome| &mut outcome.refused, why, row, t, text);
-    }
-
-    #[cold]
-    fn refuse_exemplar(&mut self, why: Refusal, batch: &WriteBatch, row: usize, sid: u32, t: i64) {
-        let text = |planner: &Self| planner.series_text(batch, row, sid);
-        self.refuse_as(|outcome| &mut outcome.exemplars_refused, why, row, t, text);
     }
 
     fn refuse_as(
@@ -498,10 +423,6 @@ impl<'a> Planner<'a, '_> {
             }
         }
     }
-}
-
-fn samples_of(batch: &WriteBatch, row: usize) -> usize {
-    batch.samples(row).len() + batch.histograms_of(row).len()
 }
 
 fn times_of(batch: &WriteBatch, row: usize) -> impl Iterator<Item = i64> + '_ {
@@ -588,6 +509,9 @@ impl Plan<'_> {
             }
         }
         table.exemplars.resize(self.exemplars_max);
+        let refused = self.outcomes.iter().flat_map(|o| &o.exemplars_refused);
+        let late = refused.filter(|r| r.why == Refusal::ExemplarOutOfOrder);
+        table.exemplars.out_of_order += late.map(|r| r.count).sum::<u64>();
         for (sid, exemplar) in &self.exemplars {
             table.exemplars.add(*sid, exemplar);
         }

@@ -25,10 +25,12 @@ pub struct Blocks {
 }
 
 impl Blocks {
+    #[inline]
     fn block(&self, at: u32) -> &[u8; BLOCK_BYTES] {
         &self.pages[at as usize / PAGE_BLOCKS][at as usize % PAGE_BLOCKS].0
     }
 
+    #[inline]
     fn block_mut(&mut self, at: u32) -> &mut [u8; BLOCK_BYTES] {
         &mut self.pages[at as usize / PAGE_BLOCKS][at as usize % PAGE_BLOCKS].0
     }
@@ -63,6 +65,7 @@ impl Blocks {
     }
 
     /// Read from the block that the stream's next bits go to.
+    #[inline]
     pub fn touch(&self, stream: &BlockStream) -> u64 {
         match stream.tail {
             NONE => 0,
@@ -103,6 +106,7 @@ impl Default for BlockStream {
 }
 
 impl BlockStream {
+    #[inline]
     pub fn byte_len(&self) -> usize {
         usize::from(self.bits).div_ceil(8)
     }

@@ -33,6 +33,7 @@ pub struct Exemplars {
     max: usize,
     by_series: HashMap<u32, Ends>,
     pub appended: u64,
+    /// Refused, here or before they came here.
     pub out_of_order: u64,
     label_bytes: usize,
 }

@@ -168,7 +168,8 @@ pub fn chunks_of<'a>(
     chunks
 }
 
-fn absolute(side: &DeltaBuckets) -> impl Iterator<Item = i64> + '_ {
+/// Counts of the buckets, each for itself.
+pub fn absolute(side: &DeltaBuckets) -> impl Iterator<Item = i64> + '_ {
     side.deltas.iter().scan(0i64, |count, &delta| {
         *count = count.wrapping_add(delta);
         Some(*count)
