@@ -580,6 +580,15 @@ def regex_replace(dictionary: Sequence[str], regex: str, replacement: str) -> li
     `$1`, `${1}`, `$name`, `${name}` and `$$` as in Go. Raises RegexError, quoting the regex within `^(?s:` and `)$`.
     """
 
+# -- math -----------------------------------------------------------------------------------------------------------
+
+def elementary(func: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """acos, acosh, asin, asinh, atan, atanh, cos, cosh, exp, ln, log10, log2, sin, sinh, tan or tanh of a matrix, to
+    the last bit as Prometheus has them. ValueError for another name."""
+
+def elementary2(func: str, left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """pow (left to the power of right) or atan2 (left over right) of matrices of one shape. ValueError."""
+
 # -- series_set -----------------------------------------------------------------------------------------------------
 
 class EncodedSeriesSet:

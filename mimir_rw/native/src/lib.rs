@@ -13,6 +13,7 @@ pub mod error;
 pub mod head;
 pub mod histogram;
 pub mod labels;
+pub mod math;
 pub mod series_set;
 pub mod text;
 pub mod windows;
@@ -29,6 +30,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     head::register(m)?;
     histogram::register(m)?;
     labels::register(m)?;
+    math::register(m)?;
     series_set::register(m)?;
     windows::register(m)?;
     text::register(m)?;

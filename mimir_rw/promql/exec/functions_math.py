@@ -5,57 +5,35 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mimir_rw._native import elementary
 from mimir_rw.promql.ast import Call
 from mimir_rw.promql.exec.evaluation import Evaluation
 from mimir_rw.promql.exec.values import FloatMatrix, Scalar, Vector, drop_names
-
-# 1 / ln 2 and 1 / ln 10.
-_PER_LN2 = 1.44269504088896340735992468100189214
-_PER_LN10 = 0.434294481903251827651128918916605082
 
 
 def _sgn(x: FloatMatrix) -> FloatMatrix:
     return np.where(x < 0, -1.0, np.where(x > 0, 1.0, x))
 
 
-def _log2(x: FloatMatrix) -> FloatMatrix:
-    """By way of the natural logarithm of the mantissa, as Go does it: the last digit is the same then."""
-    mantissa, exponent = np.frexp(x)
-    return np.where(mantissa == 0.5, exponent - 1.0, exponent + np.log(mantissa) * _PER_LN2)
-
-
-def _log10(x: FloatMatrix) -> FloatMatrix:
-    return np.log(x) * _PER_LN10
-
-
+# The last digits of these are the reference's: see the kernel.
+_ELEMENTARY = (
+    "acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "cosh", "exp", "ln", "log10", "log2",
+    "sin", "sinh", "tan", "tanh",
+)  # fmt: skip
 ELEMENTWISE: dict[str, Callable[[FloatMatrix], FloatMatrix]] = {
+    **{name: partial(elementary, name) for name in _ELEMENTARY},
     "abs": np.abs,
-    "acos": np.arccos,
-    "acosh": np.arccosh,
-    "asin": np.arcsin,
-    "asinh": np.arcsinh,
-    "atan": np.arctan,
-    "atanh": np.arctanh,
     "ceil": np.ceil,
-    "cos": np.cos,
-    "cosh": np.cosh,
     "deg": lambda x: x * 180 / math.pi,
-    "exp": np.exp,
     "floor": np.floor,
-    "ln": np.log,
-    "log10": _log10,
-    "log2": _log2,
     "rad": lambda x: x * math.pi / 180,
     "sgn": _sgn,
-    "sin": np.sin,
-    "sinh": np.sinh,
     "sqrt": np.sqrt,
-    "tan": np.tan,
-    "tanh": np.tanh,
 }
 
 

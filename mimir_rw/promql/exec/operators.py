@@ -7,9 +7,21 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from mimir_rw._native import elementary2
 from mimir_rw.promql.ast import BinaryOp
 
 _Operation = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+
+
+def _elementary(func: str) -> _Operation:
+    """A function of the native core, over arrays of any shapes that broadcast."""
+
+    def operation(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+        left, right = np.broadcast_arrays(left, right)
+        return elementary2(func, np.atleast_2d(left), np.atleast_2d(right)).reshape(left.shape)
+
+    return operation
+
 
 ARITHMETIC: dict[BinaryOp, _Operation] = {
     BinaryOp.ADD: np.add,
@@ -17,8 +29,8 @@ ARITHMETIC: dict[BinaryOp, _Operation] = {
     BinaryOp.MUL: np.multiply,
     BinaryOp.DIV: np.divide,
     BinaryOp.MOD: np.fmod,
-    BinaryOp.POW: np.power,
-    BinaryOp.ATAN2: np.arctan2,
+    BinaryOp.POW: _elementary("pow"),
+    BinaryOp.ATAN2: _elementary("atan2"),
 }
 
 COMPARISON: dict[BinaryOp, Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.bool_]]] = {

@@ -11,7 +11,6 @@ pub mod compensated;
 pub mod custom;
 mod format;
 pub mod layout;
-mod logarithm;
 mod mantissas;
 pub mod moments;
 pub mod operators;

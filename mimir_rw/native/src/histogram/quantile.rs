@@ -1,8 +1,8 @@
 //! Quantiles and fractions of one histogram (promql-notes.md 14).
 
 use super::FloatHistogram;
-use super::logarithm::{exp2, log2};
 use super::walk::{Bounds, Place};
+use crate::math::exponential::{exp2, log2};
 
 /// What NaN among the observations did to a quantile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
