@@ -118,8 +118,11 @@ def _buckets(rng: random.Random) -> Iterator[Written]:
             total = 0.0
             for at in range(len(bounds)):
                 before = counts[at][tick - 1] if tick else 0.0
-                total = max(total, before) + rng.choice((0, 0, 1, 2)) if job != "falling" else float(rng.randrange(9))
+                total = max(total, before) + rng.choice((0, 0, 1, 2))
                 counts[at][tick] = total
+        if job == "falling":
+            for tick in rng.sample(range(TICKS), TICKS // 20):
+                counts[1][tick], counts[3][tick] = counts[3][tick], counts[1][tick]
         for bound, values in zip(bounds, counts, strict=True):
             yield Written(labelled("latency_seconds_bucket", job=job, le=bound), ticks(values))
         yield Written(labelled("latency_seconds_count", job=job), ticks(counts[-1]))

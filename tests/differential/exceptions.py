@@ -63,18 +63,37 @@ class Rule:
     holds: Callable[[Case], bool]
 
 
-def _mathematical(case: Case) -> bool:
-    return case.calls(*_MATHEMATICAL) or case.operates("^", "atan2")
+def _summed_in_another_order(case: Case) -> bool:
+    """Compensated sums differ in a last bit, Welford's moments more often."""
+    summed = case.aggregates("sum", "avg", "stddev", "stdvar") or case.calls("sum_over_time", "avg_over_time")
+    return case.found.kind == "inexact" and summed and (case.request.is_range or _reordered(case))
 
 
-def _last_bit(case: Case) -> bool:
-    return case.found.kind == "inexact" and _mathematical(case)
+def _reordered(case: Case) -> bool:
+    return case.calls("info") or any(isinstance(node, ast.SubqueryExpr) for node in case.nodes())
 
 
-def _told_apart(case: Case) -> bool:
-    """What a last bit decides."""
+def _library(case: Case) -> bool:
+    return case.found.kind == "inexact" and (case.calls(*_MATHEMATICAL) or case.operates("^", "atan2"))
+
+
+def _library_told_apart(case: Case) -> bool:
     telling = case.calls(*_TELLING) or case.aggregates("count_values", "topk", "bottomk") or case.operates(*_COMPARING)
-    return case.found.kind in ("series", "points", "value", "order") and _mathematical(case) and telling
+    mathematical = case.calls(*_MATHEMATICAL) or case.operates("^", "atan2")
+    return case.found.kind in ("series", "points", "value", "order") and mathematical and telling
+
+
+def _absent_twice(case: Case) -> bool:
+    """A label that two matchers speak of, in absent: which of them is seen first."""
+    if case.found.kind != "series":
+        return False
+    for node in case.nodes():
+        if isinstance(node, ast.Call) and node.func.name in ("absent", "absent_over_time"):
+            inner = node.args[0].selector if isinstance(node.args[0], ast.MatrixSelector) else node.args[0]
+            names = [matcher.name for matcher in getattr(inner, "matchers", ())]
+            if len(set(names)) < len(names):
+                return True
+    return False
 
 
 def _chosen_among_equals(case: Case) -> bool:
@@ -106,8 +125,12 @@ def _merged_rows(case: Case) -> bool:
 def _forced_counts(case: Case) -> bool:
     if case.found.kind != "infos":
         return False
-    mine, other = ({_COUNTED.sub("", text) for text in answer.get("infos", [])} for answer in (case.ours, case.theirs))
+    mine, other = ({_settled(text) for text in answer.get("infos", [])} for answer in (case.ours, case.theirs))
     return mine == other
+
+
+def _settled(text: str) -> str:
+    return _PLACE.sub("", _COUNTED.sub("", text)) if "fixed for monotonicity" in text else text
 
 
 def _info_keeps_names(case: Case) -> bool:
@@ -143,6 +166,7 @@ def _place_of_nan(case: Case) -> bool:
 
 _NAN = re.compile(r"(?<=NaN observations, )(.*) \(\d+:\d+\)")
 _COUNTED = re.compile(r", from buckets .* over -?\d+ samples")
+_PLACE = re.compile(r" \(\d+:\d+\)$")
 _DUPLICATES = re.compile(r"for the match group .* operation: \[.*\]")
 _MATHEMATICAL = (
     "acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "cosh", "exp", "ln", "log2", "log10", "sin", "sinh",
@@ -152,11 +176,16 @@ _TELLING = ("floor", "ceil", "round", "sgn", "changes", "resets", "histogram_qua
 _COMPARING = ("==", "!=", "<", ">", "<=", ">=", "%")
 
 RULES = (
-    Rule("last bit", "11", "transcendental functions are those of another library", _last_bit),
-    Rule("told apart by a last bit", "11", "comparisons of such results, and what jumps", _told_apart),
+    Rule(
+        "order of a sum",
+        "9",
+        "rows are added in input order, which in a range query is that of a map",
+        _summed_in_another_order,
+    ),
     Rule("chosen among equals", "9", "the order of input that decides is that of a map", _chosen_among_equals),
     Rule("counts of forced buckets", "17", "a count that doubles with each step is garbage", _forced_counts),
     Rule("info forgets", "15", "what a function took the name of has none, info or not", _info_keeps_names),
+    Rule("absent, a label twice", "11", "such a label is left out; theirs depends on sorting", _absent_twice),
     Rule("merged rows", "1", "an error only where two equal label sets meet at one timestamp", _merged_rows),
     Rule("place of NaN infos", "17", "the scripts have the vector's place, the binary the quantile's", _place_of_nan),
     Rule("which duplicates", "8", "two of several duplicates are named, in the order of a map", _which_duplicates),
@@ -175,6 +204,8 @@ def _checked_since(case: Case) -> bool:
 
 OLDER_RULES = (
     *RULES,
+    Rule("mathematical library", "11", "another compiler rounds transcendental functions otherwise", _library),
+    Rule("told apart by a last bit", "11", "comparisons of such results, and what jumps", _library_told_apart),
     Rule("newer language", "21", "syntax and names of its future are refused by an older release", _refused_by_older),
     Rule("newer checks", "8", "an older release lets pass where a filter removes the sample", _checked_since),
 )

@@ -296,9 +296,9 @@ class Generator:
         op, matching = self.operator(""), ""
         if rng.random() < 0.3:
             op = rng.choice(v.SETS)
-        if rng.random() < 0.5:
+        if rng.random() < 0.3:
             labels = ", ".join(rng.sample(v.LABELS, rng.choice((0, 1, 2))))
-            matching = f" {rng.choice(('on', 'ignoring'))} ({labels})"
+            matching = f" {rng.choice(('on', 'ignoring', 'ignoring'))} ({labels})"
             if op not in v.SETS and rng.random() < 0.3:
                 include = rng.choice((" ", " (version) ", " () ", ' (job, "label.name") '))
                 matching += f" {rng.choice(('group_left', 'group_right'))}{include}"
@@ -314,7 +314,7 @@ class Generator:
         if rng.random() < 0.5:
             left += self.modifiers()
             right += self.modifiers()
-        if rng.random() < 0.15:
+        if rng.random() < 0.04:
             left, right = right, left
         return f"({left} {op} {matching} {group}{self.fill(op)} {right})"
 
@@ -352,7 +352,8 @@ class Generator:
         """Functions of histograms over classic buckets."""
         rng = self.rng
         buckets = rng.choice((
-            "latency_seconds_bucket", "rate(latency_seconds_bucket[5m])", 'latency_seconds_bucket{job="good"}',
+            'latency_seconds_bucket{job!="falling"}', "rate(latency_seconds_bucket[5m])",
+            'latency_seconds_bucket{job="good"}', 'latency_seconds_bucket{job=~"[a-f].*"}',
             "sum by (job, le) (latency_seconds_bucket)", "sum by (le) (rate(latency_seconds_bucket[5m]))",
             'latency_seconds_bucket{job!~"bad|nole"}', "small", self.vector(depth - 1),
             'rate({__name__=~"both_seconds(_bucket)?"}[5m])',

@@ -167,7 +167,8 @@ def _is_ordered(request: Request) -> bool:
     while isinstance(expr, ast.ParenExpr):
         expr = expr.expr
     if isinstance(expr, ast.AggregateExpr):
-        return not request.is_range and expr.op in (ast.AggregateOp.TOPK, ast.AggregateOp.BOTTOMK)
+        ranked = expr.op in (ast.AggregateOp.TOPK, ast.AggregateOp.BOTTOMK)
+        return not request.is_range and ranked and not expr.grouping and not expr.without
     return not request.is_range and isinstance(expr, ast.Call) and expr.func.name.startswith("sort")
 
 

@@ -78,23 +78,22 @@ impl<'a> Window<'a> {
 
     fn increase(&self, smoothed: bool, counter: bool) -> f64 {
         let (left, right) = self.bounds(smoothed, counter);
-        let mut result = right - left;
         if !counter {
-            return result;
+            return right - left;
         }
-        let mut previous = left;
+        let (mut correction, mut previous) = (0.0, left);
         for (&t, &value) in self.ts.iter().zip(self.values) {
             if t > self.start && t < self.end {
                 if value < previous {
-                    result += previous;
+                    correction += previous;
                 }
                 previous = value;
             }
         }
         if right < previous {
-            result += previous;
+            correction += previous;
         }
-        result
+        right - left + correction
     }
 
     fn transitions(&self, differs: impl Fn(f64, f64) -> bool) -> f64 {
