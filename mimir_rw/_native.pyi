@@ -778,6 +778,35 @@ def window(
     lie in (0, 1). Raises ValueError for another name, for wrong params and for a range that is not positive.
     """
 
+def window_mixed(
+    func: str,
+    cols: SampleColumns,
+    start_ms: int,
+    step_ms: int,
+    steps: int,
+    range_ms: int,
+    params: Sequence[NDArray[np.float64]],
+    use_starts: bool,
+) -> MixedMatrix:
+    """As `window`, of rows that have histograms too. use_starts: the functions of counters heed start timestamps."""
+
+def window_extended_mixed(
+    func: str,
+    cols: SampleColumns,
+    start_ms: int,
+    step_ms: int,
+    steps: int,
+    range_ms: int,
+    lookback_ms: int,
+    smoothed: bool,
+) -> MixedMatrix:
+    """As `window_extended`, of rows that have histograms too."""
+
+def select_smoothed_mixed(
+    cols: SampleColumns, start_ms: int, step_ms: int, steps: int, lookback_ms: int
+) -> MixedMatrix:
+    """As `select_smoothed`, of rows that have histograms too."""
+
 def window_extended(
     func: str,
     cols: SampleColumns,

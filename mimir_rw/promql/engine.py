@@ -50,7 +50,8 @@ class EngineOptions:
     """Defaults are Prometheus'. subquery_step_ms: step of subqueries that name none. batch_bytes: see Evaluation.
 
     shards: into how many an aggregation is divided (plan/sharding.py); steps_max: the most steps that are evaluated at
-    once (plan/time_splitting.py); 0: neither.
+    once (plan/time_splitting.py); 0: neither. start_timestamps: `start_timestamp` has results, and functions of
+    counters heed start timestamps.
     """
 
     lookback_ms: int = 300_000
@@ -61,6 +62,7 @@ class EngineOptions:
     batch_bytes: int = BATCH_BYTES
     shards: int = 0
     steps_max: int = 0
+    start_timestamps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,7 @@ class Engine:
             sharded=plan.sharded,
             shared=SharedValues(plan.repeated) if plan.repeated.classes else None,
             batch_bytes=self._options.batch_bytes,
+            start_timestamps=self._options.start_timestamps,
             tracer=Tracer(monotonic=self._clock.monotonic, notes=plan.notes()) if limits.explain else None,
         )
 

@@ -36,7 +36,8 @@ MODES["split"] = replace(MODES["plain"], steps_max=2)
 
 
 def run_file(path: Path, mode: str = "plain") -> list[CaseResult]:
-    engine = Engine(clock=SystemClock(), offload=InlineOffload(), options=MODES[mode])
+    options = replace(MODES[mode], start_timestamps=path.stem == "start_timestamps")
+    engine = Engine(clock=SystemClock(), offload=InlineOffload(), options=options)
     commands = parse_script(path.read_bytes().decode("utf-8", "surrogateescape"))
     return asyncio.run(run_script(commands, file=path.name, engine=EngineUnderTest(engine)))
 

@@ -20,7 +20,7 @@ def absent(ev: Evaluation, node: Call) -> Vector:
 
 def absent_over_time(ev: Evaluation, node: Call) -> Vector:
     source = windows(ev, node.args[0], node.func.name)
-    present = over_steps(ev, source.run(ev, window_kernel("present_over_time", source)))
+    present = over_steps(ev, source.run(ev, window_kernel(ev, "present_over_time", source)))
     return _where_absent(ev, node.args[0], present.steps_present())
 
 

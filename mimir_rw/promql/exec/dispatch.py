@@ -62,6 +62,7 @@ FUNCTIONS: dict[str, Callable[[Evaluation, Any], Value]] = {
     "sort_by_label_desc": sort.sort_by_label,
     "sort_desc": sort.sort_by_value,
     "start": functions_time.query_constant,
+    "start_timestamp": functions_time.start_timestamp,
     "step": functions_time.query_constant,
     "time": functions_time.eval_time,
     "timestamp": functions_time.timestamp,

@@ -76,7 +76,7 @@ class Evaluation:
     values of the nodes that stand in those. shared: values of what stands in the query more than once.
     tracer: of a query that is to be explained.
     batch_bytes: about the most that a matrix takes where an expression can be evaluated for some series at a time.
-    batch: which ones, in such an evaluation.
+    batch: which ones, in such an evaluation. start_timestamps: they tell of counter resets.
     """
 
     bounds: Bounds
@@ -95,6 +95,7 @@ class Evaluation:
     concats: Mapping[int, Vector] = field(default_factory=dict)
     batch_bytes: int = BATCH_BYTES
     batch: Batch | None = None
+    start_timestamps: bool = False
 
     def over(self, steps: Steps) -> Evaluation:
         """The same query, evaluated at other times."""

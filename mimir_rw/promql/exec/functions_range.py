@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir_rw._native import SampleColumns, window, window_extended
+from mimir_rw._native import SampleColumns, window, window_extended, window_extended_mixed, window_mixed
 from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import NO_SPAN, Call, Expr, MatrixSelector, Span, SubqueryExpr, VectorSelector
 from mimir_rw.promql.exec.evaluation import Evaluation, repeat
@@ -16,6 +16,7 @@ from mimir_rw.promql.exec.subquery import subquery_windows
 from mimir_rw.promql.exec.values import Vector, drop_names
 
 _LETTER = {"smoothing": "sf", "trend": "tf"}
+_START_FUNCTIONS = ("increase", "irate", "rate", "resets")
 _COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
 
 WINDOW_FUNCTIONS = (
@@ -54,11 +55,14 @@ def _require_plain(selector: VectorSelector, func: str) -> None:
             raise QueryFailed(f"{modifier} modifier can only be used with: {allowed} - not with {func}")
 
 
-def window_kernel(func: str, source: WindowSource, *params: NDArray[np.float64]) -> Kernel:
-    ends = source.ends
+def window_kernel(ev: Evaluation, func: str, source: WindowSource, *params: NDArray[np.float64]) -> Kernel:
+    ends, starts = source.ends, ev.start_timestamps and func in _START_FUNCTIONS
 
     def run(columns: SampleColumns) -> StepColumns:
-        return StepColumns.of_floats(window(func, columns, ends.start, ends.step, ends.count, source.range_ms, params))
+        args = (func, columns, ends.start, ends.step, ends.count, source.range_ms, params)
+        if columns.histogram_count or (starts and columns.start_ts is not None):
+            return StepColumns.of_mixed(window_mixed(*args, starts))
+        return StepColumns.of_floats(window(*args))
 
     return run
 
@@ -74,7 +78,7 @@ def over_steps(ev: Evaluation, vector: Vector) -> Vector:
 
 def window_function(ev: Evaluation, node: Call) -> Vector:
     source, kernel = _source_and_kernel(ev, node)
-    vector = source.run(ev, kernel)
+    vector = source.run(ev, kernel, annotated_span(node.args[0]))
     if node.func.name in ("rate", "increase"):
         _note_counters(ev, node, vector)
     return over_steps(ev, drop_names(vector, delayed=ev.delayed_name_removal))
@@ -89,7 +93,7 @@ def _source_and_kernel(ev: Evaluation, node: Call) -> tuple[WindowSource, Kernel
             source = selector_windows(ev, ranged)
             return source, _extended_kernel(ev, func, source, smoothed=selector.smoothed)
     source = windows(ev, ranged, func)
-    return source, window_kernel(func, source)
+    return source, window_kernel(ev, func, source)
 
 
 def _extended_kernel(ev: Evaluation, func: str, source: WindowSource, *, smoothed: bool) -> Kernel:
@@ -97,6 +101,8 @@ def _extended_kernel(ev: Evaluation, func: str, source: WindowSource, *, smoothe
 
     def run(columns: SampleColumns) -> StepColumns:
         args = (func, columns, ends.start, ends.step, ends.count, source.range_ms, lookback, smoothed)
+        if columns.histogram_count:
+            return StepColumns.of_mixed(window_extended_mixed(*args))
         return StepColumns.of_floats(window_extended(*args))
 
     return run
@@ -104,7 +110,8 @@ def _extended_kernel(ev: Evaluation, func: str, source: WindowSource, *, smoothe
 
 def name_keeping_window_function(ev: Evaluation, node: Call) -> Vector:
     source = windows(ev, node.args[0], node.func.name)
-    return over_steps(ev, source.run(ev, window_kernel(node.func.name, source)))
+    kernel = window_kernel(ev, node.func.name, source)
+    return over_steps(ev, source.run(ev, kernel, annotated_span(node.args[0])))
 
 
 def quantile_over_time(ev: Evaluation, node: Call) -> Vector:
@@ -135,7 +142,7 @@ def double_exponential_smoothing(ev: Evaluation, node: Call) -> Vector:
 
 def _steps_with_samples(ev: Evaluation, source: WindowSource) -> NDArray[np.bool_]:
     """Parameters are judged only where there is something to apply them to."""
-    present = over_steps(ev, source.run(ev, window_kernel("present_over_time", source)))
+    present = over_steps(ev, source.run(ev, window_kernel(ev, "present_over_time", source)))
     return np.asarray(present.mask.any(axis=0))
 
 
@@ -143,15 +150,16 @@ def _with_params(ev: Evaluation, node: Call, source: WindowSource, *params: NDAr
     """A function with parameters that vary by step: a pinned range is looked at anew for each of them."""
     if source.ends.count != ev.steps.count:
         source = source.repeated(ev.steps.count)
-    vector = source.run(ev, window_kernel(node.func.name, source, *params))
+    kernel = window_kernel(ev, node.func.name, source, *params)
+    vector = source.run(ev, kernel, annotated_span(node.args[0]))
     return drop_names(vector, delayed=ev.delayed_name_removal)
 
 
 def _note_counters(ev: Evaluation, node: Call, vector: Vector) -> None:
-    """The info about metrics that do not look like counters."""
+    """The info about metrics of floats that do not look like counters."""
     if len(vector.labels) == 0:
         return
-    codes = np.unique(vector.labels.codes("__name__"))
+    codes = np.unique(vector.labels.codes("__name__")[vector.mask.any(axis=1)])
     dictionary = vector.labels.dictionary("__name__")
     for code in codes[codes >= 0]:
         name = dictionary[code]

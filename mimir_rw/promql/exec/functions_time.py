@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from mimir_rw._native import LabelFrame
 from mimir_rw.promql.ast import Call, VectorSelector
 from mimir_rw.promql.exec.evaluation import Evaluation
-from mimir_rw.promql.exec.selectors import select_times
-from mimir_rw.promql.exec.values import FloatMatrix, Scalar, Vector, drop_names
+from mimir_rw.promql.exec.selectors import select_start_times, select_times
+from mimir_rw.promql.exec.values import FloatMatrix, Scalar, Vector, drop_names, empty_vector
 
 _DAY_SECONDS = 86_400
 _SECONDS_END = float(1 << 63)
@@ -45,6 +45,14 @@ def timestamp(ev: Evaluation, node: Call) -> Vector:
         values = np.broadcast_to(ev.steps.seconds(), vector.values.shape)
         vector = replace(vector, values=values, mask=vector.present(), histograms=None)
     return drop_names(vector, delayed=ev.delayed_name_removal)
+
+
+def start_timestamp(ev: Evaluation, node: Call) -> Vector:
+    """Of a selector, where start timestamps are in use: that of each sample. Of anything else nothing."""
+    if not ev.start_timestamps or not isinstance(node.args[0], VectorSelector):
+        ev.vector(node.args[0])
+        return empty_vector(ev.steps)
+    return drop_names(select_start_times(ev, node.args[0]), delayed=ev.delayed_name_removal)
 
 
 def date_function(ev: Evaluation, node: Call) -> Vector:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mimir_rw._native import (
     HistogramColumn,
@@ -20,13 +19,15 @@ from mimir_rw._native import (
     select_instant_mixed,
     select_instant_times,
     select_smoothed,
+    select_smoothed_mixed,
 )
-from mimir_rw.model.errors import QueryFailed
-from mimir_rw.promql.ast import MatrixSelector, VectorSelector
+from mimir_rw.promql.ast import NO_SPAN, MatrixSelector, Span, VectorSelector
 from mimir_rw.promql.exec.evaluation import BATCH_BYTES, Evaluation, repeat
 from mimir_rw.promql.exec.memory import CELL_BYTES, SAMPLE_BYTES
+from mimir_rw.promql.exec.range_notes import note_windows
 from mimir_rw.promql.exec.values import (
     BoolMatrix,
+    Flags,
     FloatMatrix,
     HistogramCells,
     IndexMatrix,
@@ -38,7 +39,6 @@ from mimir_rw.promql.plan.selects import instant_range, window_range
 from mimir_rw.promql.steps import Steps, selector_ends
 from mimir_rw.storage.contract import SeriesSet
 
-Flags = NDArray[np.uint32]
 MixedMatrix = tuple[FloatMatrix, BoolMatrix, IndexMatrix, HistogramColumn, list[int]]
 
 
@@ -145,6 +145,8 @@ def select_vector(ev: Evaluation, node: VectorSelector) -> Vector:
 
     def run(columns: SampleColumns) -> StepColumns:
         args = (columns, ends.start, ends.step, ends.count, lookback_ms)
+        if node.smoothed and columns.histogram_count:
+            return StepColumns.of_mixed(select_smoothed_mixed(*args))
         if node.smoothed:
             return StepColumns.of_floats(select_smoothed(*args))
         if columns.histogram_count:
@@ -155,9 +157,7 @@ def select_vector(ev: Evaluation, node: VectorSelector) -> Vector:
 
 
 def select_times(ev: Evaluation, node: VectorSelector) -> Vector:
-    """As `select_vector`, but the value is the sample's own time in seconds."""
-    if node.smoothed:
-        raise QueryFailed("the time of a smoothed sample is not supported yet")
+    """The time in seconds of the newest sample at each step, also where the selector is smoothed."""
     ends, lookback_ms = selector_ends(node.at, node.offset_ms, ev.steps), ev.defaults.lookback_ms
 
     def run(columns: SampleColumns) -> StepColumns:
@@ -165,6 +165,17 @@ def select_times(ev: Evaluation, node: VectorSelector) -> Vector:
         if columns.histogram_count:
             return StepColumns.of_mixed(select_instant_mixed(*args, "time"))
         return StepColumns.of_floats(select_instant_times(*args))
+
+    return _select(ev, node, run)
+
+
+def select_start_times(ev: Evaluation, node: VectorSelector) -> Vector:
+    """As `select_vector`, but the value is the sample's start timestamp in seconds, 0 where it has none."""
+    ends, lookback_ms = selector_ends(node.at, node.offset_ms, ev.steps), ev.defaults.lookback_ms
+
+    def run(columns: SampleColumns) -> StepColumns:
+        args = (columns, ends.start, ends.step, ends.count, lookback_ms)
+        return StepColumns.of_mixed(select_instant_mixed(*args, "start time"))
 
     return _select(ev, node, run)
 
@@ -178,6 +189,8 @@ def _select(ev: Evaluation, node: VectorSelector, kernel: Kernel) -> Vector:
     statistics = statistics_of(node, ends, ev.defaults.lookback_ms)
     batches = decode_batches(ev, series, mint, maxt, ends.count, statistics)
     result = apply_kernel(ev, len(series.labels), ends.count, batches, kernel)
+    if result.flags is not None:
+        note_windows(ev.annotations, series.labels, result.flags, node.span)
     vector = Vector(series.labels, result.values, result.mask, histograms=result.histograms).compact()
     if ends.count != ev.steps.count:
         repeated = repeat(vector, ev.steps.count)
@@ -217,13 +230,13 @@ class WindowSource:
             batches=self.batches,
         )
 
-    def run(self, ev: Evaluation, kernel: Kernel, note: Callable[[LabelFrame, Flags], None] | None = None) -> Vector:
-        """The kernel's result for every window; its columns are those of `ends`. note: is told of flags, if any."""
+    def run(self, ev: Evaluation, kernel: Kernel, span: Span = NO_SPAN) -> Vector:
+        """The kernel's result for every window; its columns are those of `ends`. span: the place in annotations."""
         if len(self.labels) == 0 or self.ends.count == 0:
             return empty_vector(self.ends)
         result = apply_kernel(ev, len(self.labels), self.ends.count, self.batches(), kernel)
-        if note is not None and result.flags is not None:
-            note(self.labels, result.flags)
+        if result.flags is not None:
+            note_windows(ev.annotations, self.labels, result.flags, span)
         return Vector(self.labels, result.values, result.mask, self.unnamed, result.histograms).compact()
 
 

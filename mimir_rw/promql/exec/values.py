@@ -21,6 +21,7 @@ FloatMatrix = NDArray[np.float64]
 BoolMatrix = NDArray[np.bool_]
 IndexMatrix = NDArray[np.int32]
 Rows = NDArray[np.int64]
+Flags = NDArray[np.uint32]
 
 METADATA_LABELS = ("__name__", "__type__", "__unit__")
 SAME_LABELSET = "vector cannot contain metrics with the same labelset"

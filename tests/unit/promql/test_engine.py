@@ -141,7 +141,6 @@ async def test_range(query: str, expected: dict[str, list[float | None]]) -> Non
         ),
         ("requests_total + on (job) group_right limit", DUPLICATES_LEFT),
         ('label_replace(requests_total, "i", "", "", "")', "vector cannot contain metrics with the same labelset"),
-        ("start_timestamp(limit)", "function start_timestamp is not supported yet"),
         (r'count_values("a\xc5", limit)', r'invalid label name "a\xc5"'),
         (r'label_join(limit, "a", "\xff", "b")', r'invalid UTF-8 in string "\xff"'),
         (r'label_replace(limit, "\xff", "", "job", "")', r"invalid destination label name in label_replace(): \xff"),

@@ -14,11 +14,29 @@ use super::matrix::{Matrix, PyMatrix};
 use super::rate::Extrapolated;
 
 /// One call's geometry, in ms.
-struct Geometry {
+pub struct Geometry {
+    pub grid: Grid,
+    pub range: i64,
+    pub lookback: i64,
+    pub smoothed: bool,
+}
+
+/// Raises ValueError for a range that is not positive.
+pub fn checked_geometry(
     grid: Grid,
     range: i64,
     lookback: i64,
     smoothed: bool,
+) -> PyResult<Geometry> {
+    if range <= 0 {
+        return Err(PyValueError::new_err("range_ms must be positive"));
+    }
+    Ok(Geometry {
+        grid,
+        range,
+        lookback,
+        smoothed,
+    })
 }
 
 /// The samples that one window uses: all it may see, the first and last of them that count, and its bounds.
@@ -30,7 +48,7 @@ struct Window<'a> {
 }
 
 /// A line from sample a to sample b at time t. A counter that fell has started again from 0.
-fn interpolate(a: (i64, f64), b: (i64, f64), t: i64, counter: bool) -> f64 {
+pub fn interpolate(a: (i64, f64), b: (i64, f64), t: i64, counter: bool) -> f64 {
     let from = if counter && b.1 < a.1 { 0.0 } else { a.1 };
     from + (b.1 - from) * (t - a.0) as f64 / (b.0 - a.0) as f64
 }
@@ -138,7 +156,8 @@ fn run(
     Ok(out)
 }
 
-fn evaluate(cols: &SampleColumns, geometry: &Geometry, func: &str) -> PyResult<Matrix> {
+/// The results for the floats of the rows.
+pub fn evaluate(cols: &SampleColumns, geometry: &Geometry, func: &str) -> PyResult<Matrix> {
     let smoothed = geometry.smoothed;
     let kind = match func {
         "rate" => Extrapolated::Rate,
@@ -180,15 +199,8 @@ pub fn window_extended<'py>(
     lookback_ms: i64,
     smoothed: bool,
 ) -> PyResult<PyMatrix<'py>> {
-    if range_ms <= 0 {
-        return Err(PyValueError::new_err("range_ms must be positive"));
-    }
-    let geometry = Geometry {
-        grid: Grid::new(start_ms, step_ms, steps)?,
-        range: range_ms,
-        lookback: lookback_ms,
-        smoothed,
-    };
+    let grid = Grid::new(start_ms, step_ms, steps)?;
+    let geometry = checked_geometry(grid, range_ms, lookback_ms, smoothed)?;
     py.detach(|| evaluate(cols, &geometry, func))?.into_py(py)
 }
 

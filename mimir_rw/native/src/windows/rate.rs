@@ -106,7 +106,7 @@ pub fn extrapolated(
 }
 
 /// Whole seconds and the rest are converted apart, as Go's `Duration.Seconds` does.
-fn seconds(ms: i64) -> f64 {
+pub fn seconds(ms: i64) -> f64 {
     (ms / 1000) as f64 + ((ms % 1000) * 1_000_000) as f64 / 1e9
 }
 

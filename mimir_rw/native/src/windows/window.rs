@@ -16,10 +16,10 @@ use super::rate::{Extrapolated, LastTwo, extrapolated};
 use super::regression::{PredictLinear, Smoothing, deriv};
 
 /// One call's geometry, and its parameters: each a column with a value for every step.
-struct Call<'a> {
-    cols: &'a SampleColumns,
-    grid: Grid,
-    range: i64,
+pub struct Call<'a> {
+    pub cols: &'a SampleColumns,
+    pub grid: Grid,
+    pub range: i64,
     params: &'a [Cow<'a, [f64]>],
 }
 
@@ -49,7 +49,8 @@ impl Call<'_> {
     }
 }
 
-fn evaluate(call: &Call<'_>, func: &str) -> PyResult<Matrix> {
+/// The results for the floats of the rows.
+pub fn evaluate(call: &Call<'_>, func: &str) -> PyResult<Matrix> {
     match func {
         "rate" => call.extrapolated(Extrapolated::Rate),
         "increase" => call.extrapolated(Extrapolated::Increase),
@@ -105,6 +106,37 @@ fn param_count(func: &str) -> usize {
     }
 }
 
+/// times: start, step, steps. Raises ValueError for what does not fit.
+pub fn checked_call<'a>(
+    func: &str,
+    cols: &'a SampleColumns,
+    times: (i64, i64, usize),
+    range: i64,
+    params: &'a [Cow<'a, [f64]>],
+) -> PyResult<Call<'a>> {
+    if range <= 0 {
+        return Err(PyValueError::new_err("range_ms must be positive"));
+    }
+    if params.len() != param_count(func) {
+        return Err(PyValueError::new_err(format!(
+            "{func} takes {} parameters",
+            param_count(func)
+        )));
+    }
+    let (start, step, steps) = times;
+    if params.iter().any(|p| p.len() != steps) {
+        return Err(PyValueError::new_err(
+            "a parameter needs one value per step",
+        ));
+    }
+    Ok(Call {
+        cols,
+        grid: Grid::new(start, step, steps)?,
+        range,
+        params,
+    })
+}
+
 #[pyfunction]
 #[pyo3(signature = (func, cols, start_ms, step_ms, steps, range_ms, params = Vec::new()))]
 #[allow(clippy::too_many_arguments)]
@@ -118,26 +150,7 @@ pub fn window<'py>(
     range_ms: i64,
     params: Vec<PyReadonlyArray1<'py, f64>>,
 ) -> PyResult<PyMatrix<'py>> {
-    if range_ms <= 0 {
-        return Err(PyValueError::new_err("range_ms must be positive"));
-    }
-    if params.len() != param_count(func) {
-        return Err(PyValueError::new_err(format!(
-            "{func} takes {} parameters",
-            param_count(func)
-        )));
-    }
     let params: Vec<Cow<'_, [f64]>> = params.iter().map(dense1).collect();
-    if params.iter().any(|p| p.len() != steps) {
-        return Err(PyValueError::new_err(
-            "a parameter needs one value per step",
-        ));
-    }
-    let call = Call {
-        params: &params,
-        cols,
-        grid: Grid::new(start_ms, step_ms, steps)?,
-        range: range_ms,
-    };
+    let call = checked_call(func, cols, (start_ms, step_ms, steps), range_ms, &params)?;
     py.detach(|| evaluate(&call, func))?.into_py(py)
 }
