@@ -1,4 +1,4 @@
-"""Every evaluation of the acceptance scripts passes, or is on the list of exceptions and fails."""
+"""Every evaluation of the acceptance scripts, ../shared/promql-tests, passes in every mode."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.promql.acceptance import MODES, SCRIPTS, WHOLE, read_exceptions, run_file
+from tests.promql.modes import MODES, run_file
 
+SCRIPTS = Path(__file__).parents[2].parent / "shared" / "promql-tests"
 FILES = sorted(SCRIPTS.glob("*.test"))
 
 if not FILES:
@@ -18,12 +19,5 @@ if not FILES:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_script(path: Path, mode: str) -> None:
     cases = run_file(path, mode)
-    listed = {name for name in read_exceptions() if name.startswith(f"{path.name}:")}
-    broken = [f"{case.name}: {case.problem}" for case in cases if not case.passed and case.name not in listed]
+    broken = [f"{case.name}: {case.problem}" for case in cases if not case.passed]
     assert not broken, "\n".join(broken)
-    assert [case.name for case in cases if case.passed and case.name in listed] == []
-    assert listed <= {case.name for case in cases}
-
-
-def test_some_scripts_pass_whole() -> None:
-    assert [name for name in read_exceptions() if name.split(".test:", maxsplit=1)[0] in WHOLE] == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mimir_rw.promql.script.runner import CaseResult
-from tests.promql.acceptance import MODES, run_file
+from tests.promql.modes import MODES, run_file
 
 
 def _results() -> Iterator[tuple[str, CaseResult]]:
