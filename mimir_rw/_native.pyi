@@ -48,6 +48,8 @@ class WriteBatch:
         """Of each row."""
     def tokens(self) -> NDArray[np.uint32]:
         """Ring token of each series; 0 for a reference."""
+    def row_counts(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        """How many samples, and how many histograms, each row has."""
     def take(self, rows: NDArray[np.uint32], *, metadata: bool = False) -> WriteBatch:
         """Rows by number, in this order; their label bytes are shared. Metadata goes along on request. IndexError."""
     @staticmethod
@@ -83,7 +85,9 @@ class WriteBatch:
 # -- wire -----------------------------------------------------------------------------------------------------------
 
 class PushLimits:
-    """A tenant's limits on what a push may hold. past_grace_ms 0: samples may be of any age."""
+    """A tenant's limits on what a push may hold. past_grace_ms 0: samples may be of any age. histograms, exemplars:
+    whether they are taken. histogram_buckets_max 0: any number; more are merged by a coarser resolution, or refused
+    without reduce_histograms. type_and_unit_labels: made of the metadata of 2.0."""
 
     def __init__(
         self,
@@ -96,7 +100,18 @@ class PushLimits:
         future_grace_ms: int,
         past_grace_ms: int,
         utf8_names: bool,
+        histograms: bool = True,
+        histogram_buckets_max: int = 0,
+        reduce_histograms: bool = True,
+        exemplars: bool = False,
+        type_and_unit_labels: bool = False,
     ) -> None: ...
+
+class RecentMetadata:
+    """Metadata of one tenant that was handed on within the last minute; bounded. Safe to share by threads."""
+
+    def __init__(self, *, entries_max: int) -> None: ...
+    def __len__(self) -> int: ...
 
 class KnownSeries:
     """Label sets of one tenant that passed validation, with their ring tokens; bounded. Safe to share by threads.
@@ -125,10 +140,20 @@ class DecodedPush:
     @property
     def metadata_received(self) -> int: ...
     @property
-    def exemplars_dropped(self) -> int: ...
+    def exemplars_received(self) -> int:
+        """As sent, valid or not."""
+    @property
+    def exemplars_dropped(self) -> int:
+        """Those not read because the tenant's are not taken."""
+    @property
+    def exemplar_refusals(self) -> list[tuple[str, int]]:
+        """Those left out, by reason (an error id); what is wrong with an exemplar is no fault of the push."""
+    @property
+    def histograms_dropped(self) -> int:
+        """Native histograms not read because the tenant's are not taken; not among the samples received."""
     @property
     def newest_ms(self) -> int | None:
-        """Newest timestamp of the valid samples."""
+        """Newest timestamp of the valid samples and histograms."""
 
 class SentSeries:
     """Series of one tenant that one receiver (in one life of it) is believed to hold. Bounded; threads may share it.
@@ -165,13 +190,15 @@ def decode_remote_write(
     limits: PushLimits,
     now_ms: int,
     bytes_max: int,
+    version: int = 1,
+    recent_metadata: RecentMetadata | None = None,
 ) -> DecodedPush:
-    """Decode and validate a remote write 1.0 body (snappy block).
+    """Decode and validate a body (snappy block) of remote write 1.0 or 2.0.
 
     key: 32 secret bytes, the same in the whole cluster. bytes_max bounds the unpacked body, checked before allocation;
-    the batch takes at most four times that. Invalid rows and samples are left out of the batch and listed; labels may
-    come in any order, labels of empty value are dropped. Native histograms are refused row by row, exemplars counted
-    and dropped. Raises DecodeError, of it BodyTooLarge when over bytes_max.
+    the batch takes at most four times that, histograms ten times their bytes. Invalid rows, samples and histograms are
+    left out of the batch and listed; labels may come in any order, labels of empty value are dropped. Metadata of 2.0
+    comes with every series: what `recent_metadata` has is left out. Raises DecodeError, BodyTooLarge.
     """
 
 # -- codec ----------------------------------------------------------------------------------------------------------

@@ -251,8 +251,7 @@ FOREIGN: tuple[Foreign, ...] = (
         Verdict.UNBUILT,
         "distributor.ha_tracker limits.ha_* distributor.max_otlp_request_size distributor.max_influx_request_size "
         "distributor.influx_endpoint_enabled limits.otel_* limits.metric_relabeling_enabled "
-        "limits.max_native_histogram_buckets limits.reduce_native_histogram_over_max_buckets "
-        "limits.native_histograms_* limits.max_exemplars_per_series_per_request limits.ignore_ooo_exemplars "
+        "limits.max_exemplars_per_series_per_request limits.ignore_ooo_exemplars "
         "limits.active_series_* ingester.active_series_* ingester.tsdb_config_update_period "
         "limits.separate_metrics_group_label limits.cost_attribution_* limits.max_cost_attribution_* "
         "cost_attribution_* ingester.read_path_* ingester.*_circuit_breaker ingester.*_reactive_limiter "
@@ -264,8 +263,7 @@ FOREIGN: tuple[Foreign, ...] = (
         "ingester.log_utilization_based_limiter_cpu_samples",
         "distributor.ha-tracker.* distributor.max-otlp-request-size distributor.max-influx-request-size "
         "distributor.influx-endpoint-enabled distributor.otel-* distributor.metric-relabeling-enabled "
-        "validation.max-native-histogram-buckets validation.reduce-native-histogram-over-max-buckets "
-        "ingester.native-histograms-* distributor.max-exemplars-per-series-per-request ingester.ignore-ooo-exemplars "
+        "distributor.max-exemplars-per-series-per-request ingester.ignore-ooo-exemplars "
         "ingester.active-series-* ingester.tsdb-config-update-period validation.separate-metrics-group-label "
         "validation.*cost-attribution-* cost-attribution.* ingester.read-path-* ingester.*-circuit-breaker.* "
         "ingester.*-reactive-limiter.* ingester.rejection-prioritizer.* ingester.error-sample-rate "

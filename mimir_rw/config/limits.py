@@ -135,7 +135,7 @@ class TenantLimits:
     max_global_exemplars_per_user: int = integer(
         100_000,
         flag="ingester.max-global-exemplars-per-user",
-        help="Exemplars kept in memory for a tenant over the whole cluster, once they are stored at all; 0 for none.",
+        help="Exemplars kept in memory for a tenant over the whole cluster. 0 means that none are stored.",
         category=EXPERIMENTAL,
         departure=Departure("0", "exemplars are there without a setting; the bound keeps their memory small"),
     )
@@ -146,6 +146,29 @@ class TenantLimits:
         "0 means that samples must be in order.",
         category=EXPERIMENTAL,
         departure=Departure("0s", "several senders and retries are the rule; the usual disorder is below a minute"),
+    )
+
+    # Native histograms.
+    native_histograms_ingestion_enabled: bool = switch(
+        True,
+        flag="ingester.native-histograms-ingestion-enabled",
+        help="Store the tenant's native histograms; otherwise they are left out of pushes.",
+    )
+    max_native_histogram_buckets: int = integer(
+        0,
+        flag="validation.max-native-histogram-buckets",
+        help="Buckets a native histogram may have. 0 means no limit.",
+    )
+    reduce_native_histogram_over_max_buckets: bool = switch(
+        True,
+        flag="validation.reduce-native-histogram-over-max-buckets",
+        help="Give a native histogram with too many buckets a coarser resolution instead of refusing it.",
+    )
+    type_and_unit_labels_enabled: bool = switch(
+        False,
+        flag="distributor.type-and-unit-labels-enabled",
+        help="Add the labels __type__ and __unit__ to series, from the metadata that remote write 2.0 sends with them.",
+        category=EXPERIMENTAL,
     )
 
     # Queries.

@@ -168,6 +168,7 @@ class Node:
             clock=self._world.sim.clock,
             metrics=self._metrics,
             discarded_samples=self._discarded,
+            discarded_exemplars=self._discarded,
             series_key=lambda: KEY,
             ring=self._rings["ingester"],
             instance_id=self.name,
@@ -194,7 +195,9 @@ class Node:
             ),
             offload=InlineOffload(),
             clock=self._world.sim.clock,
-            metrics=DistributorMetrics(metrics=self._metrics, discarded_samples=self._discarded),
+            metrics=DistributorMetrics(
+                metrics=self._metrics, discarded_samples=self._discarded, discarded_exemplars=self._discarded
+            ),
             series_key=lambda: KEY,
         )
 

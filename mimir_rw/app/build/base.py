@@ -38,6 +38,9 @@ class Base:
             delay_s=config.shutdown_delay / 1000, graceful_s=config.server.graceful_shutdown_timeout / 1000
         )
         self.http_metrics = HttpMetrics(self.metrics)
+        self.discarded_exemplars: Family[Counter] = self.metrics.counters(
+            "cortex_discarded_exemplars_total", "Exemplars that were discarded.", ("reason", "user")
+        )
         self.discarded_samples: Family[Counter] = self.metrics.counters(
             "cortex_discarded_samples_total", "Samples that were discarded.", ("reason", "user")
         )

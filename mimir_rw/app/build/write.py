@@ -46,6 +46,7 @@ class Write:
             clock=base.clock,
             metrics=base.metrics,
             discarded_samples=base.discarded_samples,
+            discarded_exemplars=base.discarded_exemplars,
             series_key=self._series_key,
             ring=cluster.rings["ingester"],
             instance_id=cluster.ring_identity("ingester").id,
@@ -60,7 +61,11 @@ class Write:
     def distributor(self) -> Service:
         base = self._base
         config = base.config.distributor
-        metrics = DistributorMetrics(metrics=base.metrics, discarded_samples=base.discarded_samples)
+        metrics = DistributorMetrics(
+            metrics=base.metrics,
+            discarded_samples=base.discarded_samples,
+            discarded_exemplars=base.discarded_exemplars,
+        )
         distributor = DistributorService(
             config=config,
             limits=base.limits,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mimir_rw._native import DecodedPush, PushLimits
+from mimir_rw._native import DecodedPush, PushLimits, WriteBatch
 from mimir_rw.config.limits import TenantLimits
 from mimir_rw.kit.rate_limiter import TokenBucket
-from mimir_rw.model.errors import BadRequest, RateLimited
+from mimir_rw.model.errors import RateLimited
+from mimir_rw.rpc.contracts.distributor import PartlyStored, Written
 from mimir_rw.rpc.contracts.ingester import Rejection
 
 KNOWN_SERIES_MIN = 1 << 16
 KNOWN_SERIES_MAX = 1 << 22
+RECENT_METADATA_MAX = 1 << 16
 _ADJUST = "to change the limit, set -{flag} or the tenant's override, or contact your service administrator"
 _RETRY_JITTER = 0.5
 
@@ -40,6 +42,11 @@ def push_limits(limits: TenantLimits) -> PushLimits:
         future_grace_ms=limits.creation_grace_period,
         past_grace_ms=past_grace_ms,
         utf8_names=limits.name_validation_scheme == "utf8",
+        histograms=limits.native_histograms_ingestion_enabled,
+        histogram_buckets_max=limits.max_native_histogram_buckets,
+        reduce_histograms=limits.reduce_native_histogram_over_max_buckets,
+        exemplars=limits.max_global_exemplars_per_user > 0,
+        type_and_unit_labels=limits.type_and_unit_labels_enabled,
     )
 
 
@@ -77,13 +84,15 @@ class TenantRates:
                 error_id="tenant-max-request-rate",
             )
 
-    def take_items(self, now_s: float, samples: int, metadata: int) -> None:
-        """Raises RateLimited when samples and metadata together are more than may come now; then none is counted."""
+    def take_items(self, now_s: float, samples: int, exemplars: int, metadata: int) -> None:
+        """Raises RateLimited when all together are more than may come now; then none is counted. samples: floats and
+        histograms."""
         rate = self._limits.ingestion_rate
-        if rate and not self._items.allow(now_s, samples + metadata):
+        if rate and not self._items.allow(now_s, samples + exemplars + metadata):
             raise RateLimited(
-                f"{samples} samples and {metadata} metadata entries are over the tenant's ingestion rate of {rate:g} "
-                f"a second with a burst of {self._items.burst:g}; nothing of the request was stored; "
+                f"{samples} samples, {exemplars} exemplars and {metadata} metadata entries are over the tenant's "
+                f"ingestion rate of {rate:g} a second with a burst of {self._items.burst:g}; nothing of "
+                "the request was stored; "
                 f"{_ADJUST.format(flag='distributor.ingestion-rate-limit')}",
                 error_id="tenant-max-ingestion-rate",
             )
@@ -121,21 +130,37 @@ def merge_rejections(groups: Iterable[Sequence[Rejection]]) -> list[Rejection]:
     return list(merged.values())
 
 
-def refusal(rejections: Sequence[Rejection], received: int) -> BadRequest:
+def written(batch: WriteBatch, rejections: Iterable[Rejection], exemplars_refused: int) -> Written:
+    """What of a batch is stored. Of a row with floats and histograms of which some were refused it is taken that as
+    large a part of either was; senders do not mix them."""
+    samples, histograms = batch.sample_count, batch.histogram_count
+    about_series = [r for r in rejections if len(r.rows)]
+    if about_series:
+        floats_of_row, histograms_of_row = batch.row_counts()
+        for r in about_series:
+            floats, others = int(floats_of_row[r.rows].sum()), int(histograms_of_row[r.rows].sum())
+            refused = round(r.count * others / max(floats + others, 1))
+            samples, histograms = samples - (r.count - refused), histograms - refused
+    exemplars = batch.exemplar_count - exemplars_refused
+    return Written(max(samples, 0), max(histograms, 0), max(exemplars, 0))
+
+
+def refusal(rejections: Sequence[Rejection], received: int, stored: Written, *, each: bool) -> PartlyStored:
     """The error for a push of which a part was refused and the rest stored.
 
-    rejections: merged, not empty. received: samples and metadata entries in the push.
+    rejections: merged, not empty. received: samples and metadata entries in the push. each: tell the first of each
+    reason, not of one.
     """
     first = rejections[0]
     refused = sum(r.count for r in rejections)
-    text = first.first
-    if received > 1:
+    text = "; ".join(r.first for r in rejections) if each else first.first
+    if received > 1 and refused:
         what = f"all {received}" if refused >= received else f"{refused} of {received}"
         others = "" if refused >= received else ", the others stored"
         text += f"; {what} samples and metadata entries were refused{others}"
     if len(rejections) > 1:
-        text += ": " + ", ".join(f"{r.count} {r.error_id}" for r in rejections)
-    return BadRequest(text, error_id=first.error_id)
+        text += ": " + ", ".join(f"{r.count} {r.error_id or 'series without samples'}" for r in rejections)
+    return PartlyStored(text, error_id=first.error_id or None, written=stored)
 
 
 def retry_after_s(attempt: int, *, backoff_s_min: float, backoff_s_max: float, chance: float) -> int:

@@ -7,16 +7,20 @@ from collections.abc import Callable
 from mimir_rw.kit.metrics import Counter, Family, Gauge, Histogram, Metrics
 
 _USER = ("user",)
+_VERSIONS = {1: "1.0", 2: "2.0"}
 _INGESTER = ("ingester",)
 _BREAKER_RESULTS = ("success", "error", "circuit_breaker_open")
 
 
 class DistributorMetrics:
-    """Families of the process. `discarded_samples` is shared with the ingester, which counts its own reasons."""
+    """Families of the process. What is discarded is counted by the ingester in the same ones."""
 
-    def __init__(self, *, metrics: Metrics, discarded_samples: Family[Counter]) -> None:
-        """discarded_samples: labels reason and user."""
+    def __init__(
+        self, *, metrics: Metrics, discarded_samples: Family[Counter], discarded_exemplars: Family[Counter]
+    ) -> None:
+        """discarded_…: labels reason and user."""
         self._metrics = metrics
+        self.discarded_exemplars = discarded_exemplars
         self.discarded_samples = discarded_samples
         self.discarded_metadata = metrics.counters(
             "cortex_discarded_metadata_total", "Metadata entries that were discarded.", ("reason", "user")
@@ -34,13 +38,21 @@ class DistributorMetrics:
             "cortex_distributor_metadata_in_total", "Metadata entries as they came in, valid or not.", _USER
         )
         self.exemplars_in = metrics.counters(
-            "cortex_distributor_exemplars_in_total", "Exemplars as they came in; none is stored yet.", _USER
+            "cortex_distributor_exemplars_in_total", "Exemplars as they came in, valid or not.", _USER
         )
         self.received_requests = metrics.counters(
             "cortex_distributor_received_requests_total", "Push requests within the tenant's rates.", _USER
         )
         self.received_samples = metrics.counters(
             "cortex_distributor_received_samples_total", "Valid samples within the tenant's rates.", _USER
+        )
+        self.received_histograms = metrics.counters(
+            "cortex_distributor_received_histogram_samples_total",
+            "Valid native histograms within the tenant's rates; they are among the samples too.",
+            _USER,
+        )
+        self.received_exemplars = metrics.counters(
+            "cortex_distributor_received_exemplars_total", "Valid exemplars within the tenant's rates.", _USER
         )
         self.received_metadata = metrics.counters(
             "cortex_distributor_received_metadata_total", "Valid metadata entries within the tenant's rates.", _USER
@@ -170,6 +182,8 @@ class TenantMetrics:
         "known_series",
         "metadata_in",
         "newest_sample",
+        "received_exemplars",
+        "received_histograms",
         "received_metadata",
         "received_requests",
         "received_samples",
@@ -181,12 +195,14 @@ class TenantMetrics:
         self._families = families
         self._tenant = tenant
         self._reasons: dict[tuple[Family[Counter], str], Counter] = {}
-        self.requests_in: Counter = families.requests_in.labels(tenant, "1.0")
+        self.requests_in = {version: families.requests_in.labels(tenant, text) for version, text in _VERSIONS.items()}
         self.samples_in: Counter = families.samples_in.labels(tenant)
         self.metadata_in: Counter = families.metadata_in.labels(tenant)
         self.exemplars_in: Counter = families.exemplars_in.labels(tenant)
         self.received_requests: Counter = families.received_requests.labels(tenant)
         self.received_samples: Counter = families.received_samples.labels(tenant)
+        self.received_histograms: Counter = families.received_histograms.labels(tenant)
+        self.received_exemplars: Counter = families.received_exemplars.labels(tenant)
         self.received_metadata: Counter = families.received_metadata.labels(tenant)
         self.newest_sample: Gauge = families.newest_sample.labels(tenant)
         self.known_series: Gauge = families.known_series.labels(tenant)
@@ -202,9 +218,11 @@ class TenantMetrics:
     def remove(self) -> None:
         """Take the tenant out of every family."""
         families = self._families
-        families.requests_in.remove(self._tenant, "1.0")
+        for text in _VERSIONS.values():
+            families.requests_in.remove(self._tenant, text)
         for family in (families.samples_in, families.metadata_in, families.exemplars_in, families.received_requests,
-                       families.received_samples, families.received_metadata):  # fmt: skip
+                       families.received_samples, families.received_histograms, families.received_exemplars,
+                       families.received_metadata):  # fmt: skip
             family.remove(self._tenant)
         families.newest_sample.remove(self._tenant)
         families.known_series.remove(self._tenant)

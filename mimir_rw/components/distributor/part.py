@@ -136,4 +136,8 @@ class PartJob:
 def with_resent(first: PushResult, second: PushResult) -> PushResult:
     """The outcome of a part whose unresolved rows were sent again. second: of those rows alone."""
     moved = tuple(replace(r, rows=first.unresolved[r.rows]) for r in second.rejections)
-    return PushResult(first.samples_stored + second.samples_stored, first.rejections + moved)
+    return PushResult(
+        first.samples_stored + second.samples_stored,
+        first.rejections + moved,
+        exemplars_refused=first.exemplars_refused + second.exemplars_refused,
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -26,7 +27,7 @@ from mimir_rw.ring.operations import WRITE_NO_EXTEND
 from mimir_rw.ring.placement import Placement
 from mimir_rw.ring.quorum import BatchOutcome, BatchTracker
 from mimir_rw.ring.view import RingView
-from mimir_rw.rpc.contracts.ingester import Ingester, PushResult, Rejection, U32Column
+from mimir_rw.rpc.contracts.ingester import NO_ROWS, Ingester, PushResult, Rejection, U32Column
 
 
 class RingSource(Protocol):
@@ -37,8 +38,16 @@ class RingSource(Protocol):
     def watch(self, watcher: Callable[[RingView], None]) -> Callable[[], None]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A batch is stored but for this. rejections: with the rows that they are about, none for metadata."""
+
+    rejections: Sequence[Rejection] = ()
+    exemplars_refused: int = 0
+
+
 class BatchStore(Protocol):
-    async def store(self, tenant: str, batch: WriteBatch, *, shard_size: int, key: bytes) -> Sequence[Rejection]:
+    async def store(self, tenant: str, batch: WriteBatch, *, shard_size: int, key: bytes) -> Stored:
         """Store a batch that is hashed with `key` on the tenant's shard of that size (0: the whole ring).
 
         Returns when every row is either on a quorum or refused by one, with what was refused. Raises Unavailable when
@@ -98,19 +107,21 @@ class RingStore:
                 await self._idle.wait()
         self._senders.stop()
 
-    async def store(self, tenant: str, batch: WriteBatch, *, shard_size: int, key: bytes) -> Sequence[Rejection]:
+    async def store(self, tenant: str, batch: WriteBatch, *, shard_size: int, key: bytes) -> Stored:
         """See `BatchStore`."""
         view, now_s = self._ring.view(), self._clock.now_ms() // 1000
         alone = self._alone(view, now_s)
         if alone is not None:
-            return (await alone.push(tenant, batch)).rejections
+            result = await alone.push(tenant, batch)
+            return Stored(result.rejections, result.exemplars_refused)
         shard = view.shuffle_shard(tenant, shard_size)
         placement = shard.replication_sets(row_tokens(tenant, batch), WRITE_NO_EXTEND, now_s=now_s)
         push = _Push(placement, batch)
         self._offer(PushSource(tenant=tenant, batch=batch, key=key), placement, push)
         try:
             async with asyncio.timeout(self._timeout_s):
-                return refusals(await push.decided)
+                outcome = await push.decided
+                return Stored(refusals(outcome), push.exemplars_refused())
         except TimeoutError:
             raise Unavailable(
                 f"no quorum of ingesters answered within {self._timeout_s:g} s (-distributor.remote-timeout)"
@@ -148,18 +159,33 @@ class _Push:
     def __init__(self, placement: Placement, batch: WriteBatch) -> None:
         self._tracker: BatchTracker[Rejection] = BatchTracker(placement)
         self._metadata_row = np.array([batch.series_count], dtype=np.uint32)
+        self._answers = 0
+        self._exemplars_refused = 0
+        """By all ingesters that have answered."""
+        self._rows = len(placement.set_of_row)
+        self._held: dict[str, int] = {}
+        """Rows of each ingester; of a batch without exemplars nobody asks."""
+        if batch.exemplar_count:
+            for held in placement.by_instance():
+                self._held[held.instance.id] = self._rows if held.rows is None else len(held.rows)
         self.decided: asyncio.Future[BatchOutcome[Rejection]] = asyncio.get_running_loop().create_future()
 
     def answered(self, instance_id: str, outcome: PartOutcome) -> None:
         if self.decided.done():
             return
         if isinstance(outcome, PushResult):
+            self._answers += self._held.get(instance_id, 0)
+            self._exemplars_refused += outcome.exemplars_refused
             refused = [(r.rows if len(r.rows) else self._metadata_row, r) for r in outcome.rejections]
             decision = self._tracker.answered(instance_id, refused)
         else:
             decision = self._tracker.failed(instance_id, outcome)
         if decision is not None:
             self.decided.set_result(decision)
+
+    def exemplars_refused(self) -> int:
+        """Of the batch, each exemplar counted once however many ingesters hold its row."""
+        return self._exemplars_refused * self._rows // max(self._answers, 1)
 
 
 def row_tokens(tenant: str, batch: WriteBatch) -> U32Column:
@@ -203,5 +229,6 @@ def refusals(outcome: BatchOutcome[Rejection]) -> list[Rejection]:
         if isinstance(cause, MimirError):
             raise cause
         count = cause.count * len(refused.rows) // max(len(cause.rows), 1) if len(cause.rows) else cause.count
-        found.append(Rejection(cause.error_id, max(count, 1), cause.first))
+        about_series = len(cause.rows) > 0
+        found.append(Rejection(cause.error_id, max(count, 1), cause.first, refused.rows if about_series else NO_ROWS))
     return found

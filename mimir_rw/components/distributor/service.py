@@ -13,8 +13,9 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from mimir_rw._native import BodyTooLarge, DecodedPush, DecodeError, KnownSeries, decode_remote_write
+from mimir_rw._native import BodyTooLarge, DecodedPush, DecodeError, KnownSeries, RecentMetadata, decode_remote_write
 from mimir_rw.components.distributor.core import (
+    RECENT_METADATA_MAX,
     TenantRates,
     decode_rejections,
     known_series_max,
@@ -22,9 +23,10 @@ from mimir_rw.components.distributor.core import (
     push_limits,
     refusal,
     unpacked_bytes,
+    written,
 )
 from mimir_rw.components.distributor.metrics import DistributorMetrics, TenantMetrics
-from mimir_rw.components.distributor.replication import BatchStore
+from mimir_rw.components.distributor.replication import BatchStore, Stored
 from mimir_rw.components.distributor.traffic import Peers, Traffic
 from mimir_rw.config.limits import Limits, TenantLimits
 from mimir_rw.config.tree import DistributorConfig, DistributorInstanceLimits
@@ -34,6 +36,7 @@ from mimir_rw.kit.offload import Offload
 from mimir_rw.kit.service import Service, ServiceState
 from mimir_rw.model.errors import BadRequest, Overloaded, RateLimited, TooLarge, Unavailable
 from mimir_rw.ring.desc import InstanceState
+from mimir_rw.rpc.contracts.distributor import Written
 
 IDLE_S = 20 * 60.0
 SWEEP_TICKS = 60
@@ -49,7 +52,8 @@ _METADATA_IDS = frozenset({"metadata-missing-metric-name", "metric-name-too-long
 class Tenant:
     """What the distributor remembers of one tenant."""
 
-    __slots__ = ("distributors", "inflight", "key", "known", "limits", "metrics", "push_limits", "rates", "used_s")
+    __slots__ = ("distributors", "inflight", "key", "known", "limits", "metrics", "push_limits", "rates",
+                 "recent_metadata", "used_s")  # fmt: skip
 
     def __init__(
         self, *, limits: TenantLimits, distributors: int, key: bytes, metrics: TenantMetrics, now_s: float
@@ -60,6 +64,7 @@ class Tenant:
         self.rates = TenantRates(limits, distributors, now_s)
         self.key = key
         self.known = KnownSeries(entries_max=known_series_max(limits))
+        self.recent_metadata = RecentMetadata(entries_max=RECENT_METADATA_MAX)
         self.metrics = metrics
         self.inflight = 0
         self.used_s = now_s
@@ -114,26 +119,29 @@ class DistributorService(Service):
         """Finish what is on its way to ingesters."""
         await self._store.drain()
 
-    async def push_remote_write(self, tenant: str, body: bytes) -> None:
+    async def push_remote_write(self, tenant: str, body: bytes, *, version: int = 1) -> Written:
         """See `rpc.contracts.distributor.Distributor`."""
         if self.state is not ServiceState.RUNNING:
             raise Unavailable("the distributor is not running")
         if len(body) > self._config.max_recv_msg_size:
             raise self._too_large(len(body))
         with self._admitted(body), self._using(tenant) as state:
-            state.metrics.requests_in.inc()
+            state.metrics.requests_in[version].inc()
             self._take_request(state)
             key = state.key
-            push = await self._decode(tenant, body, state, key)
+            push = await self._decode(tenant, body, state, key, version)
             self._count(push, state)
             self._take_items(push, state)
-            rejections = [decode_rejections(push, state.limits)]
-            batch = push.batch
-            if batch.sample_count or batch.metadata_count:
+            batch, stored = push.batch, Stored()
+            if batch.series_count or batch.metadata_count:
                 shard_size = state.limits.ingestion_tenant_shard_size
-                rejections.append(list(await self._store.store(tenant, batch, shard_size=shard_size, key=key)))
-            if any(rejections):
-                raise refusal(merge_rejections(rejections), push.samples_received + push.metadata_received)
+                stored = await self._store.store(tenant, batch, shard_size=shard_size, key=key)
+            kept = written(batch, stored.rejections, stored.exemplars_refused)
+            rejections = merge_rejections([decode_rejections(push, state.limits), stored.rejections])
+            if rejections:
+                received = push.samples_received + push.metadata_received
+                raise refusal(rejections, received, kept, each=version > 1)
+            return kept
 
     @contextmanager
     def _admitted(self, body: bytes) -> Iterator[None]:
@@ -194,7 +202,7 @@ class DistributorService(Service):
             state.metrics.discard(self._metrics.discarded_requests, "rate_limited", 1)
             raise
 
-    async def _decode(self, tenant: str, body: bytes, state: Tenant, key: bytes) -> DecodedPush:
+    async def _decode(self, tenant: str, body: bytes, state: Tenant, key: bytes, version: int) -> DecodedPush:
         now_ms, bytes_max = self._clock.now_ms(), self._config.max_recv_msg_size
         known = state.known
 
@@ -207,6 +215,8 @@ class DistributorService(Service):
                 limits=state.push_limits,
                 now_ms=now_ms,
                 bytes_max=bytes_max,
+                version=version,
+                recent_metadata=state.recent_metadata,
             )
 
         try:
@@ -222,26 +232,36 @@ class DistributorService(Service):
         metrics = state.metrics
         metrics.samples_in.inc(push.samples_received)
         metrics.metadata_in.inc(push.metadata_received)
-        metrics.exemplars_in.inc(push.exemplars_dropped)
+        metrics.exemplars_in.inc(push.exemplars_received)
         if push.newest_ms is not None:
             metrics.newest_sample.set(max(metrics.newest_sample.value, push.newest_ms / 1000))
         for error_id, count, _ in push.rejections:
+            if not count:
+                continue
             about_metadata = error_id in _METADATA_IDS
             family = self._metrics.discarded_metadata if about_metadata else self._metrics.discarded_samples
             metrics.discard(family, error_id, count)
+        for error_id, count in push.exemplar_refusals:
+            metrics.discard(self._metrics.discarded_exemplars, error_id, count)
+        if push.histograms_dropped:
+            metrics.discard(self._metrics.discarded_samples, "native-histograms-disabled", push.histograms_dropped)
 
     def _take_items(self, push: DecodedPush, state: Tenant) -> None:
-        samples, metadata = push.batch.sample_count, push.batch.metadata_count
-        metrics = state.metrics
+        batch, metrics = push.batch, state.metrics
+        histograms, exemplars, metadata = batch.histogram_count, batch.exemplar_count, batch.metadata_count
+        samples = batch.sample_count + histograms
         try:
-            state.rates.take_items(self._clock.monotonic(), samples, metadata)
+            state.rates.take_items(self._clock.monotonic(), samples, exemplars, metadata)
         except RateLimited:
             metrics.discard(self._metrics.discarded_samples, "rate_limited", samples)
+            metrics.discard(self._metrics.discarded_exemplars, "rate_limited", exemplars)
             metrics.discard(self._metrics.discarded_metadata, "rate_limited", metadata)
             raise
         self._rate.add(samples)
         metrics.received_requests.inc()
         metrics.received_samples.inc(samples)
+        metrics.received_histograms.inc(histograms)
+        metrics.received_exemplars.inc(exemplars)
         metrics.received_metadata.inc(metadata)
 
     async def _tick(self) -> None:

@@ -13,22 +13,28 @@ StatsByTenant = Callable[[], Mapping[str, HeadStats]]
 
 
 class IngesterMetrics:
-    """`discarded_samples` (labels reason and user) is shared with the distributor, which counts its own reasons."""
+    """`discarded_…` (labels reason and user) are shared with the distributor, which counts its own reasons."""
 
     def __init__(
         self,
         *,
         metrics: Metrics,
         discarded_samples: Family[Counter],
+        discarded_exemplars: Family[Counter],
         stats: StatsByTenant,
         broken: Callable[[], int],
     ) -> None:
         """stats: of every open head. broken: how many tenants have a log that cannot be replayed. Both are asked in
         the thread that renders the metrics."""
         self.discarded_samples = discarded_samples
+        self.discarded_exemplars = discarded_exemplars
         self.samples = metrics.counters("cortex_ingester_ingested_samples_total", "Samples stored.", _USER)
         self.samples_failed = metrics.counters(
             "cortex_ingester_ingested_samples_failures_total", "Samples refused or not stored.", _USER
+        )
+        self.exemplars = metrics.counters("cortex_ingester_ingested_exemplars_total", "Exemplars stored.", _USER)
+        self.exemplars_failed = metrics.counters(
+            "cortex_ingester_ingested_exemplars_failures_total", "Exemplars refused.", _USER
         )
         self.metadata = metrics.counters("cortex_ingester_ingested_metadata_total", "Metadata entries stored.", _USER)
         self.metadata_failed = metrics.counters(

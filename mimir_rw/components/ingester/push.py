@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mimir_rw._native import AppendResult, RefusedSamples
 from mimir_rw.components.ingester.core import DISCARD_REASONS, push_result
@@ -107,16 +107,18 @@ class PushPath:
         try:
             result = await begun.future
         except Exception:
-            tenant.samples_failed.inc(batch.sample_count)
+            tenant.samples_failed.inc(batch.sample_count + batch.histogram_count)
             raise
         stored, refused = result.samples_stored, result.refused
         tenant.samples.inc(stored)
         tenant.rate.add(stored)
         self.rate.add(stored)
+        exemplars_refused = self._count_exemplars(name, result) if batch.exemplar_count else 0
         if refused:
             self._count_refused(name, tenant, refused)
             self._check_instance_series(tenant, refused, name)
-        return push_result(stored, refused, self._limits.for_tenant(name), begun.rejections, result.unresolved)
+        outcome = push_result(stored, refused, self._limits.for_tenant(name), begun.rejections, result.unresolved)
+        return replace(outcome, exemplars_refused=exemplars_refused) if exemplars_refused else outcome
 
     def _leave(self, begun: Sequence[_Begun]) -> None:
         """Give back the places of parts that are done, or whose caller has left."""
@@ -147,6 +149,16 @@ class PushPath:
         self._metrics.metadata.labels(part.tenant).inc(count - refused)
         self._metrics.metadata_failed.labels(part.tenant).inc(refused)
         return rejections
+
+    def _count_exemplars(self, name: str, result: AppendResult) -> int:
+        """How many were refused."""
+        refused = 0
+        for r in result.exemplars_refused:
+            self._metrics.discarded_exemplars.labels(r.error_id.replace("-", "_"), name).inc(r.count)
+            refused += r.count
+        self._metrics.exemplars.labels(name).inc(result.exemplars_stored)
+        self._metrics.exemplars_failed.labels(name).inc(refused)
+        return refused
 
     def _count_refused(self, name: str, tenant: Tenant, refused: Sequence[RefusedSamples]) -> None:
         for r in refused:

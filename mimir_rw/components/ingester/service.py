@@ -78,6 +78,7 @@ class IngesterService(Service):
         clock: Clock,
         metrics: Metrics,
         discarded_samples: Family[Counter],
+        discarded_exemplars: Family[Counter],
         series_key: Callable[[], bytes],
         ring: RingSource,
         instance_id: str,
@@ -94,6 +95,7 @@ class IngesterService(Service):
         self._metrics = IngesterMetrics(
             metrics=metrics,
             discarded_samples=discarded_samples,
+            discarded_exemplars=discarded_exemplars,
             stats=self._stats_by_tenant,
             broken=lambda: len(self.broken()),
         )

@@ -97,9 +97,13 @@ impl WriteBatch {
     }
 
     pub fn histograms_of(&self, row: usize) -> &[HistogramSample] {
+        &self.histograms[self.histogram_range(row)]
+    }
+
+    pub fn histogram_range(&self, row: usize) -> Range<usize> {
         match self.histogram_end.is_empty() {
-            true => &[],
-            false => &self.histograms[range_of(&self.histogram_end, row)],
+            true => 0..0,
+            false => range_of(&self.histogram_end, row),
         }
     }
 
@@ -339,6 +343,18 @@ impl WriteBatch {
     fn has_labels<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<bool>> {
         let labelled: Vec<bool> = self.label_range.iter().map(|range| range.1 > 0).collect();
         labelled.into_pyarray(py)
+    }
+
+    /// How many samples and histograms each row has.
+    fn row_counts<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u32>>) {
+        let rows = || 0..self.rows();
+        let samples: Vec<u32> = rows().map(|row| self.samples(row).len() as u32).collect();
+        let histograms = rows().map(|row| self.histogram_range(row).len() as u32);
+        let histograms: Vec<u32> = histograms.collect();
+        (samples.into_pyarray(py), histograms.into_pyarray(py))
     }
 
     #[pyo3(name = "take", signature = (rows, *, metadata=false))]

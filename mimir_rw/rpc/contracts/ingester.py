@@ -40,6 +40,8 @@ class PushResult:
     unresolved: U32Column = field(default_factory=lambda: NO_ROWS, compare=False)
     """Rows that came without labels and whose series this ingester does not hold: nothing of them is stored, they are
     neither stored nor refused until they come again with labels."""
+    exemplars_refused: int = 0
+    """They are no rejections: a push does not fail for them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ class _Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     stored: int = 0
     unresolved: int = 0
     rejections: tuple[_Rejected, ...] = ()
+    exemplars_refused: int = 0
     error: ErrorHeader | None = None
 
 
@@ -80,7 +81,8 @@ def push_answer(results: Sequence[PushResult | MimirError]) -> Message:
             outcomes.append(_Outcome(error=error_header(result)))
             continue
         rejected = tuple(_Rejected(r.error_id, r.count, r.first, len(r.rows)) for r in result.rejections)
-        outcomes.append(_Outcome(result.samples_stored, len(result.unresolved), rejected))
+        refused = result.exemplars_refused
+        outcomes.append(_Outcome(result.samples_stored, len(result.unresolved), rejected, refused))
         if len(result.unresolved) or rejected:
             columns = (result.unresolved, *(r.rows for r in result.rejections))
             rows.extend(column.astype("<u4", copy=False).tobytes() for column in columns)
@@ -102,7 +104,7 @@ def _push_result(outcome: _Outcome, columns: _Columns) -> PushResult | MimirErro
         return error_from_header(outcome.error)
     unresolved = columns.take(outcome.unresolved)
     rejections = tuple(Rejection(r.error_id, r.count, r.first, columns.take(r.rows)) for r in outcome.rejections)
-    return PushResult(outcome.stored, rejections, unresolved)
+    return PushResult(outcome.stored, rejections, unresolved, outcome.exemplars_refused)
 
 
 class _Columns:

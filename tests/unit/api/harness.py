@@ -23,6 +23,7 @@ from mimir_rw.model.exemplars import Exemplar, SeriesExemplars
 from mimir_rw.model.labels import Matcher, MatchType
 from mimir_rw.promql.ast import Span
 from mimir_rw.promql.errors import ParseError
+from mimir_rw.rpc.contracts.distributor import Written
 from mimir_rw.rpc.contracts.ingester import MetricMetadata, TenantStats
 
 NOW_MS = 1_700_000_000_000
@@ -39,15 +40,19 @@ class StillClock:
 class FakeDistributor:
     def __init__(self):
         self.pushed = []
+        self.versions = []
+        self.written = Written(3, 2, 1)
         self.error = None
         self.gate = None
 
-    async def push_remote_write(self, tenant, body):
+    async def push_remote_write(self, tenant, body, *, version=1):
         if self.gate is not None:
             await self.gate.wait()
         if self.error is not None:
             raise self.error
         self.pushed.append((tenant, body))
+        self.versions.append(version)
+        return self.written
 
     async def all_user_stats(self):
         return [TenantStats("b<", 1.5, 10), TenantStats("a", 2, 2000)]

@@ -4,6 +4,7 @@ import pytest
 
 from mimir_rw.config.limits import Limits, TenantLimits
 from mimir_rw.model.errors import BadRequest, Internal, RateLimited, Unavailable
+from mimir_rw.rpc.contracts.distributor import PartlyStored, Written
 from tests.unit.api.harness import build_site
 
 
@@ -60,8 +61,10 @@ async def test_a_body_over_the_limit_is_413(declared):
 @pytest.mark.parametrize(
     ("headers", "said"),
     [
-        ({"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}, b"io.prometheus.write.v2"),
-        ({"Content-Type": 'application/x-protobuf; PROTO="io.prometheus.write.v2.Request"'}, b"io.prometheus.write.v2"),
+        ({"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v3.Request"}, b"io.prometheus.write.v2"),
+        ({"Content-Type": 'application/x-protobuf; PROTO="prometheus.Unknown"'}, b"prometheus.Unknown"),
+        ({"Content-Type": "application/json"}, b"application/json"),
+        ({"Content-Type": "image/png"}, b"use application/x-protobuf"),
         ({"Content-Encoding": "zstd"}, b"zstd"),
         ({"Content-Encoding": "gzip"}, b"use snappy"),
     ],
@@ -81,12 +84,44 @@ async def test_other_messages_and_compressions_are_415(headers, said):
         {},
         {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"},
         {"Content-Type": "application/x-protobuf;proto=prometheus.WriteRequest", "Content-Encoding": "Snappy"},
-        {"Content-Type": "text/plain; charset=utf-8"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
     ],
 )
 async def test_whatever_may_be_remote_write_one_is_taken(headers):
     site = build_site()
     assert (await site.request("POST", "/api/v1/push", body=b"x", headers=headers)).status == 200
+
+
+V2 = {"Content-Type": 'application/x-protobuf; PROTO="io.prometheus.write.v2.Request"'}
+
+
+def counts(reply):
+    return {name: reply.headers.get(f"x-prometheus-remote-write-{name}-written") for name in NAMES}
+
+
+NAMES = ("samples", "histograms", "exemplars")
+
+
+async def test_every_answer_to_two_says_what_is_stored():
+    site = build_site()
+    reply = await site.request("POST", "/api/v1/push", body=b"x", headers=V2)
+    assert (reply.status, reply.body, site.distributor.versions) == (204, b"", [2])
+    assert counts(reply) == {"samples": "3", "histograms": "2", "exemplars": "1"}
+    site.distributor.error = PartlyStored("some", error_id="label-invalid", written=Written(1, 0, 0))
+    reply = await site.request("POST", "/api/v1/push", body=b"x", headers=V2)
+    assert (reply.status, reply.body.strip()) == (400, b"some (err-mimir-label-invalid)")
+    assert counts(reply) == {"samples": "1", "histograms": "0", "exemplars": "0"}
+    for error, status in ((Unavailable("no quorum"), 503), (BadRequest("no"), 400)):
+        site.distributor.error = error
+        reply = await site.request("POST", "/api/v1/push", body=b"x", headers=V2)
+        assert (reply.status, set(counts(reply).values())) == (status, {"0"})
+
+
+async def test_no_answer_to_one_does():
+    site = build_site()
+    reply = await site.request("POST", "/api/v1/push", body=b"x")
+    assert (reply.status, site.distributor.versions) == (200, [1])
+    assert set(counts(reply).values()) == {None}
 
 
 async def test_bodies_that_do_not_fit_together_get_503_and_leave_their_room():

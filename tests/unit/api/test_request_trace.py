@@ -40,7 +40,7 @@ async def test_a_handler_works_under_it():
     site = build_site()
     seen = []
 
-    async def push(tenant, body):
+    async def push(tenant, body, *, version):
         seen.append(current_trace())
         raise Unavailable("no quorum")
 

@@ -1,22 +1,100 @@
-//! Metadata of metric families as remote write 1.0 sends it.
+//! Metadata of metric families, as entries of their own (remote write 1.0) or with each series (2.0).
+
+use hashbrown::HashSet;
 
 use super::proto::{Reader, Result, Wire};
-use super::remote_write::{Push, PushLimits};
+use super::remote_write::{Context, Push, PushLimits};
 use super::validate::{adjust, cut};
 use crate::batch::Metadata;
 
-/// Add the messages at `ranges` to the push: HELP is shortened to the limit, what else is over it refused. Text that
-/// is not UTF-8 is made so.
+/// Add the messages at `ranges` to the push. Text that is not UTF-8 is made so.
 pub fn read_metadata(
     buf: &[u8],
     ranges: &[(u32, u32)],
     push: &mut Push,
     limits: &PushLimits,
 ) -> Result<()> {
-    let max = limits.metadata_bytes_max;
-    let rows = push.batch.label_range.len();
+    push.metadata_received = ranges.len() as u64;
     for (i, &(start, end)) in ranges.iter().enumerate() {
         let (kind, [name, help, unit]) = metadata_fields(buf, start as usize, end as usize)?;
+        let entry = SeriesMetadata {
+            kind,
+            series: name,
+            help,
+            unit,
+        };
+        push.add_metadata(i, name, &entry, limits);
+    }
+    Ok(())
+}
+
+/// Metadata that came with a series of that metric name.
+pub struct SeriesMetadata<'a> {
+    /// As in `Metadata`.
+    pub kind: u8,
+    pub series: &'a [u8],
+    pub help: &'a [u8],
+    pub unit: &'a [u8],
+}
+
+impl<'a> SeriesMetadata<'a> {
+    /// The name of the family: without what the series of a histogram or summary have behind it.
+    fn family(&self) -> &'a [u8] {
+        let suffixes: &[&[u8]] = match self.kind {
+            3 => &[b"_bucket", b"_count", b"_sum"],
+            4 => &[b"_bucket", b"_gcount", b"_gsum"],
+            5 => &[b"_count", b"_sum"],
+            _ => &[],
+        };
+        let stripped = suffixes
+            .iter()
+            .find_map(|suffix| self.series.strip_suffix(*suffix));
+        stripped
+            .filter(|family| !family.is_empty())
+            .unwrap_or(self.series)
+    }
+
+    fn hash(&self, context: &Context<'_>, scratch: &mut Vec<u8>) -> u128 {
+        scratch.clear();
+        scratch.push(self.kind);
+        for text in [self.family(), self.help, self.unit] {
+            scratch.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            scratch.extend_from_slice(text);
+        }
+        context.hasher.hash(scratch)
+    }
+}
+
+/// Add what came with series, but for what the tenant has sent of late.
+pub fn add_series_metadata(entries: &[SeriesMetadata<'_>], push: &mut Push, context: &Context<'_>) {
+    let mut scratch = Vec::new();
+    let mut hash = |entry: &SeriesMetadata<'_>| entry.hash(context, &mut scratch);
+    let hashes: Vec<u128> = entries.iter().map(&mut hash).collect();
+    let is_new = match context.recent_metadata {
+        Some(recent) => recent.retain_new(&hashes, context.now_ms),
+        None => {
+            let mut seen: HashSet<u128> = HashSet::default();
+            hashes.iter().map(|&hash| seen.insert(hash)).collect()
+        }
+    };
+    let new = entries.iter().zip(is_new).filter(|(_, is_new)| *is_new);
+    for (i, (entry, _)) in new.enumerate() {
+        push.metadata_received += 1;
+        push.add_metadata(i, entry.family(), entry, context.limits);
+    }
+}
+
+impl Push {
+    /// HELP is shortened to the limit, what else is over it refused.
+    fn add_metadata(
+        &mut self,
+        i: usize,
+        name: &[u8],
+        entry: &SeriesMetadata<'_>,
+        limits: &PushLimits,
+    ) {
+        let (max, push, unit) = (limits.metadata_bytes_max, self, entry.unit);
+        let rows = push.batch.label_range.len();
         if name.is_empty() {
             push.reject(rows + i, "metadata-missing-metric-name", 1, || {
                 "metadata has no metric name".to_owned()
@@ -31,14 +109,13 @@ pub fn read_metadata(
             });
         } else {
             push.batch.metadata.push(Metadata {
-                kind,
+                kind: entry.kind,
                 name: String::from_utf8_lossy(name).into_owned(),
-                help: shortened(help, max),
+                help: shortened(entry.help, max),
                 unit: String::from_utf8_lossy(unit).into_owned(),
             });
         }
     }
-    Ok(())
 }
 
 /// Type, then name, help and unit.

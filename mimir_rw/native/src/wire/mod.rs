@@ -2,14 +2,20 @@
 
 pub mod batch_codec;
 mod batch_extras;
+mod columns;
+mod exemplar_message;
 pub mod histogram_codec;
+mod histogram_message;
 pub mod known;
 mod metadata;
 pub mod proto;
+pub mod recent_metadata;
 pub mod remote_write;
 mod scan;
+mod scan_v2;
 pub mod sent;
 pub mod series;
+mod settle;
 pub mod validate;
 
 #[cfg(test)]
@@ -25,7 +31,8 @@ use crate::batch::WriteBatch;
 use crate::bytes::Bytes;
 use crate::error::{BodyTooLarge, DecodeError};
 use known::{KnownSeries, LabelLimits};
-use remote_write::{Context, DecodeFault};
+use recent_metadata::RecentMetadata;
+use remote_write::{Context, DecodeFault, Version};
 use sent::SentSeries;
 use series::SeriesHasher;
 
@@ -37,7 +44,9 @@ pub struct PushLimits(remote_write::PushLimits);
 impl PushLimits {
     #[new]
     #[pyo3(signature = (*, label_names_max, info_label_names_max, label_name_bytes_max, label_value_bytes_max,
-                        metadata_bytes_max, future_grace_ms, past_grace_ms, utf8_names))]
+                        metadata_bytes_max, future_grace_ms, past_grace_ms, utf8_names, histograms=true,
+                        histogram_buckets_max=0, reduce_histograms=true, exemplars=false,
+                        type_and_unit_labels=false))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         label_names_max: usize,
@@ -48,6 +57,11 @@ impl PushLimits {
         future_grace_ms: i64,
         past_grace_ms: i64,
         utf8_names: bool,
+        histograms: bool,
+        histogram_buckets_max: usize,
+        reduce_histograms: bool,
+        exemplars: bool,
+        type_and_unit_labels: bool,
     ) -> Self {
         Self(remote_write::PushLimits {
             labels: LabelLimits {
@@ -60,6 +74,11 @@ impl PushLimits {
             metadata_bytes_max,
             future_grace_ms,
             past_grace_ms,
+            histograms,
+            histogram_buckets_max,
+            reduce_histograms,
+            exemplars,
+            type_and_unit_labels,
         })
     }
 }
@@ -71,7 +90,10 @@ pub struct DecodedPush {
     rejections: Vec<(String, u64, String)>,
     samples_received: u64,
     metadata_received: u64,
+    exemplars_received: u64,
     exemplars_dropped: u64,
+    exemplar_refusals: Vec<(String, u64)>,
+    histograms_dropped: u64,
     newest_ms: Option<i64>,
 }
 
@@ -100,7 +122,7 @@ fn decode_batch(py: Python<'_>, data: Bytes, tenant: &str, key: &[u8]) -> PyResu
 }
 
 #[pyfunction]
-#[pyo3(signature = (body, *, tenant, key, known, limits, now_ms, bytes_max))]
+#[pyo3(signature = (body, *, tenant, key, known, limits, now_ms, bytes_max, version=1, recent_metadata=None))]
 #[allow(clippy::too_many_arguments)]
 fn decode_remote_write(
     py: Python<'_>,
@@ -111,13 +133,22 @@ fn decode_remote_write(
     limits: &Bound<'_, PushLimits>,
     now_ms: i64,
     bytes_max: usize,
+    version: u8,
+    recent_metadata: Option<&Bound<'_, RecentMetadata>>,
 ) -> PyResult<DecodedPush> {
     let hasher = hasher(key)?;
+    let version = match version {
+        1 => Version::V1,
+        2 => Version::V2,
+        _ => return Err(PyValueError::new_err("there is no such version")),
+    };
     let context = Context {
         tenant,
         hasher: &hasher,
         known: known.get(),
         limits: &limits.get().0,
+        recent_metadata: recent_metadata.map(Bound::get),
+        version,
         now_ms,
         bytes_max,
     };
@@ -131,7 +162,14 @@ fn decode_remote_write(
             .collect(),
         samples_received: push.samples_received,
         metadata_received: push.metadata_received,
+        exemplars_received: push.exemplars_received,
         exemplars_dropped: push.exemplars_dropped,
+        exemplar_refusals: push
+            .exemplar_refusals
+            .into_iter()
+            .map(|(id, count)| (id.to_owned(), count))
+            .collect(),
+        histograms_dropped: push.histograms_dropped,
         batch: Py::new(py, push.batch)?,
     })
 }
@@ -139,6 +177,7 @@ fn decode_remote_write(
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<KnownSeries>()?;
     m.add_class::<PushLimits>()?;
+    m.add_class::<RecentMetadata>()?;
     m.add_class::<DecodedPush>()?;
     m.add_class::<SentSeries>()?;
     m.add_function(wrap_pyfunction!(decode_batch, m)?)?;

@@ -135,6 +135,21 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(*bytes))
     }
 
+    #[inline]
+    pub fn double(&mut self) -> Result<f64> {
+        self.fixed64().map(f64::from_bits)
+    }
+
+    /// A reader of a length-delimited field; this one steps over it.
+    #[inline]
+    pub fn nested(&mut self) -> Result<Self> {
+        let (start, end) = self.bytes()?;
+        Ok(Self {
+            data: &self.data[..end],
+            pos: start,
+        })
+    }
+
     /// The extent of a length-delimited field, as offsets into the body.
     #[inline(always)]
     pub fn bytes(&mut self) -> Result<(usize, usize)> {

@@ -1,4 +1,4 @@
-//! Remote write 1.0 to `WriteBatch` (remote-write.md 1 and 2; texts and ids: mimir-atlas.md 1.1).
+//! Remote write 1.0 and 2.0 to `WriteBatch` (remote-write.md 1 to 4; texts and ids: mimir-atlas.md 1.1).
 //!
 //! One pass over the body finds each series' label bytes and samples; the label bytes are hashed as they are. What
 //! `KnownSeries` holds under that hash is a valid canonical label set, so nothing more is asked. The other rows are
@@ -6,19 +6,25 @@
 //! of labels in the body therefore does not matter (senders other than Prometheus do not all sort), but names may not
 //! repeat.
 //!
-//! The batch's buffer is the unpacked body itself; label sets that were not canonical in it are appended.
+//! The batch's buffer is the unpacked body itself, or of 2.0 the label sets written out (scan_v2.rs); label sets that
+//! were not canonical in it are appended.
 //!
 //! Bounds: the unpacked body has at most `bytes_max` bytes, refused by its declared length and before allocation; the
-//! columns made from it have at most three times that.
+//! columns made from it have at most three times that, native histograms at most ten times their bytes.
 
 use std::sync::Arc;
 
+use super::columns::Columns;
+use super::histogram_message::HistogramFault;
 use super::known::{KnownSeries, LabelLimits, generation};
-use super::metadata::read_metadata;
+use super::metadata::{add_series_metadata, read_metadata};
 use super::proto::{Malformed, Result as ProtoResult};
+use super::recent_metadata::RecentMetadata;
 use super::scan::Scan;
-use super::series::{SeriesHasher, TokenBatch, TokenHasher, canonical_labels, write_label};
-use super::validate::{LabelSet, adjust, adjust_process, show_series};
+use super::scan_v2::ScanV2;
+use super::series::{SeriesHasher, TokenBatch, TokenHasher, write_label};
+use super::settle::{Times, settle};
+use super::validate::{LabelSet, adjust_process};
 use crate::batch::WriteBatch;
 
 /// A snappy block can unpack to at most 64 bytes for each 3 (one copy element); a body that declares more is broken.
@@ -33,6 +39,22 @@ pub struct PushLimits {
     pub future_grace_ms: i64,
     /// 0: samples may be of any age.
     pub past_grace_ms: i64,
+    /// Whether native histograms are taken.
+    pub histograms: bool,
+    /// 0: any number.
+    pub histogram_buckets_max: usize,
+    /// Whether a histogram with more buckets gets a coarser resolution; otherwise it is refused.
+    pub reduce_histograms: bool,
+    /// Whether exemplars are taken.
+    pub exemplars: bool,
+    /// Whether type and unit of metadata (of 2.0) become labels.
+    pub type_and_unit_labels: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    V1,
+    V2,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -45,7 +67,7 @@ pub enum DecodeFault {
 impl From<Malformed> for DecodeFault {
     fn from(malformed: Malformed) -> Self {
         Self::Malformed(format!(
-            "the body is not a remote write 1.0 message: {malformed}"
+            "the body is not a remote write message: {malformed}"
         ))
     }
 }
@@ -68,12 +90,31 @@ pub struct Push {
     /// As sent, valid or not; native histograms count as samples.
     pub samples_received: u64,
     pub metadata_received: u64,
+    pub exemplars_received: u64,
+    /// Those that were not read because the tenant's are not stored.
     pub exemplars_dropped: u64,
+    /// Those that were left out, by reason. They are no rejections: what is wrong with one is not the push's fault.
+    pub exemplar_refusals: Vec<(&'static str, u64)>,
+    /// Native histograms left out because the tenant's are not stored; not among the samples received.
+    pub histograms_dropped: u64,
     /// Newest time of the valid samples.
     pub newest_ms: Option<i64>,
 }
 
 impl Push {
+    pub fn refuse_exemplar(&mut self, id: &'static str) {
+        match self.exemplar_refusals.iter_mut().find(|r| r.0 == id) {
+            Some(refusal) => refusal.1 += 1,
+            None => self.exemplar_refusals.push((id, 1)),
+        }
+    }
+
+    /// Exemplars and histograms that were left out so far.
+    pub fn left_out(&self) -> u64 {
+        let refused: u64 = self.exemplar_refusals.iter().map(|r| r.1).sum();
+        refused + self.exemplars_dropped + self.histograms_dropped
+    }
+
     /// `first` is called for the first of a kind only.
     pub fn reject(
         &mut self,
@@ -106,6 +147,9 @@ pub struct Context<'a> {
     pub hasher: &'a SeriesHasher,
     pub known: &'a KnownSeries,
     pub limits: &'a PushLimits,
+    /// For metadata of 2.0; None: none is held back.
+    pub recent_metadata: Option<&'a RecentMetadata>,
+    pub version: Version,
     pub now_ms: i64,
     pub bytes_max: usize,
 }
@@ -138,65 +182,104 @@ fn unpack(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, DecodeFault> {
 
 /// Decode an unpacked message.
 pub fn decode_message(buf: Vec<u8>, context: &Context<'_>) -> Result<Push, DecodeFault> {
+    match context.version {
+        Version::V1 => decode_v1(buf, context),
+        Version::V2 => decode_v2(&buf, context),
+    }
+}
+
+fn decode_v1(buf: Vec<u8>, context: &Context<'_>) -> Result<Push, DecodeFault> {
     let mut scan = Scan::new(&buf, context);
     scan.body()?;
     let Scan {
-        mut push,
+        columns,
         scattered,
-        histograms,
         metadata,
-        oldest_ms,
-        newest_ms,
         ..
     } = scan;
-    push.metadata_received = metadata.len() as u64;
-    let mut appended = Vec::new();
-    let refused = resolve(
-        &buf,
-        &mut push,
-        &mut appended,
-        &scattered,
-        &histograms,
-        context,
-    )?;
-    let in_time = time_bounds(context);
-    let all_in_time =
-        push.batch.ts.is_empty() || (oldest_ms >= in_time.0 && newest_ms <= in_time.1);
-    read_metadata(&buf, &metadata, &mut push, context.limits)?;
-    let mut buf = buf;
-    buf.append(&mut appended);
-    push.batch.buf = Arc::new(buf);
-    push.batch.key_tag = context.hasher.tag();
-    if !refused.is_empty() || !histograms.is_empty() || !all_in_time {
-        settle(&mut push, &refused, &histograms, in_time, context.limits);
+    let rows = Rows::of(columns);
+    let mut rows = rows.resolved(&buf, &scattered, context)?;
+    read_metadata(&buf, &metadata, &mut rows.push, context.limits)?;
+    Ok(rows.settled(buf, context))
+}
+
+fn decode_v2(buf: &[u8], context: &Context<'_>) -> Result<Push, DecodeFault> {
+    let mut scan = ScanV2::new(buf, context);
+    scan.body()?;
+    let ScanV2 {
+        columns,
+        labels,
+        metadata,
+        ..
+    } = scan;
+    let rows = Rows::of(columns);
+    let mut rows = rows.resolved(&labels, &[], context)?;
+    add_series_metadata(&metadata, &mut rows.push, context);
+    Ok(rows.settled(labels, context))
+}
+
+/// Columns of a message on their way to a push.
+struct Rows {
+    push: Push,
+    histogram_faults: Vec<(u32, HistogramFault)>,
+    /// Of samples and histograms, and of exemplars.
+    extent: (i64, i64),
+    exemplar_extent: (i64, i64),
+    refused: Vec<u32>,
+    appended: Vec<u8>,
+}
+
+impl Rows {
+    fn of(columns: Columns<'_>) -> Self {
+        Self {
+            push: columns.push,
+            histogram_faults: columns.histogram_faults,
+            extent: (columns.oldest_ms, columns.newest_ms),
+            exemplar_extent: (columns.exemplars_oldest_ms, columns.exemplars_newest_ms),
+            refused: Vec::new(),
+            appended: Vec::new(),
+        }
     }
-    push.newest_ms = push.batch.ts.iter().copied().max();
-    push.rejections.sort_by_key(|rejection| rejection.row);
-    Ok(push)
-}
 
-/// Oldest and newest time accepted, both inclusive.
-fn time_bounds(context: &Context<'_>) -> (i64, i64) {
-    let limits = context.limits;
-    let oldest = match limits.past_grace_ms {
-        0 => i64::MIN,
-        grace => context.now_ms.saturating_sub(grace),
-    };
-    (
-        oldest,
-        context.now_ms.saturating_add(limits.future_grace_ms),
-    )
-}
-
-pub fn samples_of(batch: &WriteBatch, row: usize) -> u64 {
-    batch.samples(row).len() as u64
-}
-
-fn histograms_of(histograms: &[(u32, u32)], row: u32) -> u64 {
-    match histograms.binary_search_by_key(&row, |h| h.0) {
-        Ok(i) => u64::from(histograms[i].1),
-        Err(_) => 0,
+    /// buf: what label ranges are of.
+    fn resolved(
+        mut self,
+        buf: &[u8],
+        scattered: &[u32],
+        context: &Context<'_>,
+    ) -> ProtoResult<Self> {
+        self.refused = resolve(buf, &mut self.push, &mut self.appended, scattered, context)?;
+        Ok(self)
     }
+
+    fn settled(mut self, mut buf: Vec<u8>, context: &Context<'_>) -> Push {
+        buf.append(&mut self.appended);
+        let push = &mut self.push;
+        push.batch.buf = Arc::new(buf);
+        push.batch.key_tag = context.hasher.tag();
+        let times = Times::new(context, self.extent.0);
+        let in_time = self.extent.0 >= times.oldest
+            && self.extent.1 <= times.newest
+            && self.exemplar_extent.0 >= times.exemplars_oldest
+            && self.exemplar_extent.1 <= times.newest;
+        if !self.refused.is_empty() || !self.histogram_faults.is_empty() || !in_time {
+            settle(
+                push,
+                &self.refused,
+                &self.histogram_faults,
+                times,
+                context.limits,
+            );
+        }
+        let histograms = push.batch.histograms.iter().map(|sample| sample.ts);
+        push.newest_ms = push.batch.ts.iter().copied().chain(histograms).max();
+        push.rejections.sort_by_key(|rejection| rejection.row);
+        self.push
+    }
+}
+
+fn samples_of(batch: &WriteBatch, row: usize) -> u64 {
+    (batch.samples(row).len() + batch.histograms_of(row).len()) as u64
 }
 
 /// Give every row its token: from the known set, else by validation. Returns the refused rows, ascending.
@@ -205,7 +288,6 @@ fn resolve(
     push: &mut Push,
     appended: &mut Vec<u8>,
     scattered: &[u32],
-    histograms: &[(u32, u32)],
     context: &Context<'_>,
 ) -> ProtoResult<Vec<u32>> {
     let rows = push.batch.hash.len();
@@ -226,7 +308,7 @@ fn resolve(
     if missed.is_empty() {
         return Ok(Vec::new());
     }
-    let refused = admit(buf, push, appended, &missed, histograms, context)?;
+    let refused = admit(buf, push, appended, &missed, context)?;
     let mut known = context.known.lock();
     known.enter(context.tenant, &context.limits.labels);
     let mut next_refused = refused.iter().peekable();
@@ -248,7 +330,6 @@ fn admit(
     push: &mut Push,
     appended: &mut Vec<u8>,
     missed: &[u32],
-    histograms: &[(u32, u32)],
     context: &Context<'_>,
 ) -> ProtoResult<Vec<u32>> {
     let limits = &context.limits.labels;
@@ -261,7 +342,7 @@ fn admit(
         let end = start as usize + len as usize;
         set.read(buf, start as usize, end, limits)?;
         if let Err(fault) = set.check(buf, limits) {
-            let count = samples_of(&push.batch, row) + histograms_of(histograms, missed_row);
+            let count = samples_of(&push.batch, row);
             push.reject(row, fault.id(), count, || set.explain(buf, limits, fault));
             refused.push(missed_row);
             continue;
@@ -278,100 +359,4 @@ fn admit(
     }
     tokens.finish(&mut push.batch.token);
     Ok(refused)
-}
-
-/// Take refused rows, histograms and samples out of time out of the batch, in place.
-fn settle(
-    push: &mut Push,
-    refused: &[u32],
-    histograms: &[(u32, u32)],
-    in_time: (i64, i64),
-    limits: &PushLimits,
-) {
-    let mut batch = std::mem::take(&mut push.batch);
-    let mut refused = refused.iter().peekable();
-    let (mut row_to, mut sample_to, mut sample_from) = (0, 0, 0);
-    for row in 0..batch.label_range.len() {
-        let samples = sample_from..batch.sample_end[row] as usize;
-        sample_from = samples.end;
-        if refused.next_if_eq(&&(row as u32)).is_some() {
-            continue;
-        }
-        let unsupported = histograms_of(histograms, row as u32);
-        if unsupported > 0 {
-            push.reject(row, "invalid-native-histogram-schema", unsupported, || {
-                format!(
-                    "native histograms are not supported yet, in series {}",
-                    shown(&batch, row)
-                )
-            });
-        }
-        let kept_from = sample_to;
-        for i in samples {
-            let ts = batch.ts[i];
-            if ts < in_time.0 || ts > in_time.1 {
-                reject_time(push, &batch, row, ts, limits, ts > in_time.1);
-                continue;
-            }
-            batch.ts[sample_to] = ts;
-            batch.values[sample_to] = batch.values[i];
-            sample_to += 1;
-        }
-        if sample_to > kept_from {
-            move_row(&mut batch, row, row_to, sample_to);
-            row_to += 1;
-        }
-    }
-    batch.label_range.truncate(row_to);
-    batch.hash.truncate(row_to);
-    batch.token.truncate(row_to);
-    batch.sample_end.truncate(row_to);
-    batch.ts.truncate(sample_to);
-    batch.values.truncate(sample_to);
-    push.batch = batch;
-}
-
-fn move_row(batch: &mut WriteBatch, from: usize, to: usize, sample_end: usize) {
-    batch.label_range[to] = batch.label_range[from];
-    batch.hash[to] = batch.hash[from];
-    batch.token[to] = batch.token[from];
-    batch.sample_end[to] = sample_end as u32;
-}
-
-fn reject_time(
-    push: &mut Push,
-    batch: &WriteBatch,
-    row: usize,
-    ts: i64,
-    limits: &PushLimits,
-    future: bool,
-) {
-    let (id, what, grace_ms, flag) = if future {
-        (
-            "too-far-in-future",
-            "future",
-            limits.future_grace_ms,
-            "validation.create-grace-period",
-        )
-    } else {
-        (
-            "too-far-in-past",
-            "past",
-            limits.past_grace_ms,
-            "validation.past-grace-period",
-        )
-    };
-    push.reject(row, id, 1, || {
-        format!(
-            "timestamp {ts} is more than {} s in the {what}, in series {}; {}",
-            grace_ms / 1000,
-            shown(batch, row),
-            adjust(flag)
-        )
-    });
-}
-
-fn shown(batch: &WriteBatch, row: usize) -> String {
-    let labels: Vec<_> = canonical_labels(batch.labels(row)).collect();
-    show_series(labels.into_iter())
 }

@@ -27,6 +27,11 @@ fn limits() -> PushLimits {
         metadata_bytes_max: 10,
         future_grace_ms: 600_000,
         past_grace_ms: 0,
+        histograms: true,
+        histogram_buckets_max: 0,
+        reduce_histograms: true,
+        exemplars: false,
+        type_and_unit_labels: false,
     }
 }
 
@@ -53,6 +58,8 @@ impl Decoder {
             hasher: &self.hasher,
             known: &self.known,
             limits: &self.limits,
+            recent_metadata: None,
+            version: Version::V1,
             now_ms: NOW_MS,
             bytes_max: self.bytes_max,
         }
@@ -441,8 +448,14 @@ fn samples_out_of_time_are_left_out_one_by_one() {
 }
 
 #[test]
-fn histograms_are_refused_exemplars_counted_and_empty_series_skipped() {
-    let decoder = Decoder::new(limits(), 100);
+fn histograms_and_exemplars_of_a_tenant_without_are_left_out() {
+    let decoder = Decoder::new(
+        PushLimits {
+            histograms: false,
+            ..limits()
+        },
+        100,
+    );
     let both = [
         sample(1.0, NOW_MS),
         field(4, &[]),
@@ -457,9 +470,10 @@ fn histograms_are_refused_exemplars_counted_and_empty_series_skipped() {
     ]
     .concat();
     let push = decoder.message(&body).unwrap();
-    assert_eq!(ids(&push), [("invalid-native-histogram-schema", 3)]);
-    assert_eq!((push.batch.sample_end.len(), push.batch.ts.len()), (1, 1));
-    assert_eq!((push.samples_received, push.exemplars_dropped), (4, 1));
+    assert!(push.rejections.is_empty());
+    assert_eq!((push.batch.rows(), push.batch.ts.len()), (1, 1));
+    assert_eq!((push.samples_received, push.exemplars_dropped), (1, 1));
+    assert_eq!(push.histograms_dropped, 3);
 }
 
 #[test]

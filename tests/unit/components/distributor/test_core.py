@@ -18,6 +18,7 @@ from mimir_rw.config.tree import RetryAfterConfig
 from mimir_rw.kit.moving_rate import MovingRate
 from mimir_rw.kit.rng import seeded_rng
 from mimir_rw.model.errors import RateLimited
+from mimir_rw.rpc.contracts.distributor import Written
 from mimir_rw.rpc.contracts.ingester import Rejection
 
 
@@ -67,23 +68,23 @@ def test_merged_rejections_keep_order_and_first_text() -> None:
     ],
 )
 def test_refusal_names_the_first_and_how_many(rejections: list[Rejection], received: int, text: str) -> None:
-    error = refusal(rejections, received)
+    error = refusal(rejections, received, Written(), each=False)
     assert (str(error), error.error_id) == (text, rejections[0].error_id)
 
 
 def test_item_rate_and_burst() -> None:
     rates = TenantRates(TenantLimits(ingestion_rate=100, ingestion_burst_size=300), distributors=1, now_s=0.0)
-    rates.take_items(0.0, 200, 100)
+    rates.take_items(0.0, 200, 0, 100)
     with pytest.raises(RateLimited, match="err-mimir-tenant-max-ingestion-rate"):
-        rates.take_items(0.5, 51, 0)
-    rates.take_items(0.5, 50, 0)
+        rates.take_items(0.5, 51, 0, 0)
+    rates.take_items(0.5, 50, 0, 0)
     with pytest.raises(RateLimited):
-        rates.take_items(1e6, 301, 0)
+        rates.take_items(1e6, 301, 0, 0)
 
 
 def test_burst_factor_overrides_the_burst_size() -> None:
     limits = TenantLimits(ingestion_rate=100, ingestion_burst_size=1, ingestion_burst_factor=2)
-    TenantRates(limits, distributors=1, now_s=0.0).take_items(0.0, 200, 0)
+    TenantRates(limits, distributors=1, now_s=0.0).take_items(0.0, 200, 0, 0)
 
 
 def test_request_rate() -> None:
@@ -98,12 +99,12 @@ def test_request_rate() -> None:
 def test_rates_are_divided_by_the_distributors_and_bursts_are_not() -> None:
     limits = TenantLimits(ingestion_rate=100, ingestion_burst_size=300, request_rate=10, request_burst_size=20)
     rates = TenantRates(limits, distributors=4, now_s=0.0)
-    rates.take_items(0.0, 300, 0)
-    rates.take_items(4.0, 100, 0)
+    rates.take_items(0.0, 300, 0, 0)
+    rates.take_items(4.0, 100, 0, 0)
     with pytest.raises(RateLimited, match="ingestion rate of 100 a second"):
-        rates.take_items(4.0, 1, 0)
+        rates.take_items(4.0, 1, 0, 0)
     rates.follow(limits, distributors=2, now_s=4.0)
-    rates.take_items(6.0, 100, 0)
+    rates.take_items(6.0, 100, 0, 0)
     for _ in range(20):
         rates.take_request(0.0)
     with pytest.raises(RateLimited):
@@ -116,16 +117,16 @@ def test_rates_of_zero_are_no_limit() -> None:
     )
     for _ in range(1000):
         rates.take_request(0.0)
-        rates.take_items(0.0, 10**6, 0)
+        rates.take_items(0.0, 10**6, 0, 0)
 
 
 def test_rates_follow_new_limits_without_refilling() -> None:
     rates = TenantRates(TenantLimits(ingestion_rate=100, ingestion_burst_size=300), distributors=1, now_s=0.0)
-    rates.take_items(0.0, 300, 0)
+    rates.take_items(0.0, 300, 0, 0)
     rates.follow(TenantLimits(ingestion_rate=1000, ingestion_burst_size=300), distributors=1, now_s=0.0)
     with pytest.raises(RateLimited):
-        rates.take_items(0.0, 1, 0)
-    rates.take_items(0.25, 250, 0)
+        rates.take_items(0.0, 1, 0, 0)
+    rates.take_items(0.25, 250, 0, 0)
 
 
 def test_moving_rate_starts_at_the_first_tick_and_decays() -> None:

@@ -75,7 +75,7 @@ class Bed:
         return LocalSender(ingester=self.ingesters[to.id], tasks=tasks)  # type: ignore[arg-type]
 
     async def push(self, what: WriteBatch, shard_size: int = 0) -> Sequence[Rejection]:
-        return await self.store.store("t", what, shard_size=shard_size, key=KEY)
+        return (await self.store.store("t", what, shard_size=shard_size, key=KEY)).rejections
 
     def holders(self) -> dict[str, set[str]]:
         """By series, the ingesters that were given it."""

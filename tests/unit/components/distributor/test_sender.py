@@ -43,7 +43,9 @@ class Bed:
         self.metrics = Metrics()
         self.tasks = TaskSupervisor()
         families = DistributorMetrics(
-            metrics=self.metrics, discarded_samples=self.metrics.counters("d_total", "", ("reason", "user"))
+            metrics=self.metrics,
+            discarded_samples=self.metrics.counters("d_total", "", ("reason", "user")),
+            discarded_exemplars=self.metrics.counters("e_total", "", ("reason", "user")),
         )
         self.sender = IngesterSender(
             instance_id="i-1",

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 
 from mimir_rw._native import WriteBatch
 from mimir_rw.components.distributor.metrics import DistributorMetrics
+from mimir_rw.components.distributor.replication import Stored
 from mimir_rw.components.distributor.service import IDLE_S, DistributorService
 from mimir_rw.config.limits import Limits, TenantLimits
 from mimir_rw.config.tree import DistributorConfig, DistributorInstanceLimits
@@ -42,19 +43,20 @@ class FakeStore:
     def __init__(self) -> None:
         self.batches: list[tuple[str, WriteBatch]] = []
         self.shard_sizes: list[int] = []
+        self.exemplars_refused = 0
         self.keys: list[bytes] = []
         self.rejections: tuple[Rejection, ...] = ()
         self.called = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def store(self, tenant: str, batch: WriteBatch, *, shard_size: int, key: bytes) -> Sequence[Rejection]:
+    async def store(self, tenant: str, batch: WriteBatch, *, shard_size: int, key: bytes) -> Stored:
         self.called.set()
         await self.gate.wait()
         self.batches.append((tenant, batch))
         self.shard_sizes.append(shard_size)
         self.keys.append(key)
-        return self.rejections
+        return Stored(self.rejections, self.exemplars_refused)
 
     def start(self, tasks: TaskSupervisor) -> None: ...
 
@@ -117,6 +119,7 @@ async def bed(
         metrics=DistributorMetrics(
             metrics=metrics,
             discarded_samples=metrics.counters("cortex_discarded_samples_total", "", ("reason", "user")),
+            discarded_exemplars=metrics.counters("cortex_discarded_exemplars_total", "", ("reason", "user")),
         ),
         **{"series_key": lambda: KEY, **more},
     )

@@ -34,7 +34,7 @@ def test_bursts_outlast_the_time_until_idle_distributors_are_not_counted() -> No
     for second in range(1, 120):
         if second == heard_s:
             rates.follow(limits, 3, float(second))
-        rates.take_items(float(second), int(limits.ingestion_rate * 0.95 / 3), 0)
+        rates.take_items(float(second), int(limits.ingestion_rate * 0.95 / 3), 0, 0)
 
 
 async def test_those_that_take_traffic_are_counted_and_the_one_that_asks() -> None:

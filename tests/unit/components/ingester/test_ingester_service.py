@@ -77,6 +77,7 @@ class World:
             clock=SystemClock(),
             metrics=self.metrics,
             discarded_samples=self.metrics.counters("cortex_discarded_samples_total", "", ("reason", "user")),
+            discarded_exemplars=self.metrics.counters("cortex_discarded_exemplars_total", "", ("reason", "user")),
             series_key=lambda: self.key,
             ring=self.ring,
             instance_id=ME,

@@ -20,6 +20,11 @@ fn limits() -> PushLimits {
         metadata_bytes_max: 64,
         future_grace_ms: 600_000,
         past_grace_ms: 3_600_000,
+        histograms: true,
+        histogram_buckets_max: 6,
+        reduce_histograms: true,
+        exemplars: true,
+        type_and_unit_labels: false,
     }
 }
 
