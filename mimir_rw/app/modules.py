@@ -23,6 +23,7 @@ STORES = "kv-stores"
 BASE = (
     "server",
     "event-loop-lag",
+    "free-memory",
     "runtime-config",
     "rpc-pool",
     STORES,
@@ -54,6 +55,7 @@ _FIRST = ("server", "runtime-config", RPC, "rpc-pool", "series-key", *map(ring_m
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "server": (),
     "event-loop-lag": (),
+    "free-memory": (),
     "runtime-config": ("server",),
     GOSSIP: ("server",),
     STORES: ("runtime-config", GOSSIP),

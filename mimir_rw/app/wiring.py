@@ -176,6 +176,7 @@ class Process:
         return {
             "server": lambda: self._server,
             "event-loop-lag": base.event_loop_lag,
+            "free-memory": base.free_memory,
             "runtime-config": base.runtime_config,
             GOSSIP: cluster.gossip,
             STORES: lambda: cluster.stores,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import traceback
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from mimir_rw._native import LabelFrame, SampleColumns
 from mimir_rw.kit.clock import Clock
 from mimir_rw.kit.offload import Offload
-from mimir_rw.model.errors import QueryTimeout
+from mimir_rw.model.errors import MimirError, QueryTimeout
 from mimir_rw.promql.ast import Expr, MatrixSelector, SubqueryExpr
 from mimir_rw.promql.exec.annotations import Annotations
 from mimir_rw.promql.exec.dispatch import OPERATORS
@@ -39,6 +40,7 @@ from mimir_rw.promql.steps import Bounds, TimeDefaults
 from mimir_rw.storage.contract import Queryable
 
 SAMPLES_MAX = 50_000_000
+ANSWER_POINT_BYTES = 32
 _FRAMES_A_LEVEL = 20
 sys.setrecursionlimit(max(sys.getrecursionlimit(), DEPTH_MAX * _FRAMES_A_LEVEL))
 """Operators call each other through several frames, and an expression may be DEPTH_MAX levels high, for which the
@@ -199,8 +201,17 @@ class Engine:
 
 def evaluate(plan: Plan, ev: Evaluation) -> Result:
     """The synchronous part of a query."""
-    with np.errstate(all="ignore"):
-        kind, value = _root(plan, ev)
+    try:
+        with np.errstate(all="ignore"):
+            kind, value = _root(plan, ev)
+            ev.memory.check_beside(answer_bytes(value))
+    except MimirError as error:
+        # Whoever handles it would otherwise keep every matrix of the frames that it came through.
+        traceback.clear_frames(error.__traceback__)
+        raise
+    finally:
+        if ev.shared is not None:
+            ev.shared.clear()
     ev.memory.keep_result(value.nbytes)
     return Result(
         type=kind,
@@ -218,6 +229,13 @@ def _with_samples(plan: Plan, ev: Evaluation, result: Result) -> Result:
         counted = count_samples(ev, plan.expr)
     stats = replace(result.stats, queryable=tuple(counted.queryable.tolist()), read=tuple(counted.read.tolist()))
     return replace(result, stats=stats)
+
+
+def answer_bytes(value: Vector | Scalar | String | RangeSamples) -> int:
+    """About the bytes of the answer that will be written of it."""
+    if isinstance(value, Vector):
+        return int(np.count_nonzero(value.mask)) * ANSWER_POINT_BYTES
+    return value.columns.sample_count * ANSWER_POINT_BYTES if isinstance(value, RangeSamples) else value.nbytes
 
 
 def _explanation(plan: Plan, ev: Evaluation, tracer: Tracer) -> Explanation:

@@ -45,11 +45,14 @@ _FLAGS = (
 )
 
 
+_MEASURING = ("event-loop-lag", "free-memory")
+
+
 class _SimulatedProcess(Process):
     """Without what measures the machine."""
 
     def _builders(self) -> Mapping[str, Callable[[], Service]]:
-        return {name: build for name, build in super()._builders().items() if name != "event-loop-lag"}
+        return {name: build for name, build in super()._builders().items() if name not in _MEASURING}
 
 
 @dataclass(frozen=True, slots=True)

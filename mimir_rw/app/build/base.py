@@ -12,6 +12,7 @@ from mimir_rw.config.load import read_bytes
 from mimir_rw.config.process import ServerTlsConfig
 from mimir_rw.config.runtime_config import RuntimeConfig
 from mimir_rw.config.tree import Config
+from mimir_rw.kit.free_memory import FreeMemory
 from mimir_rw.kit.loop_lag import LoopLag
 from mimir_rw.kit.metrics import Counter, Family, Metrics
 from mimir_rw.kit.service import Service
@@ -50,6 +51,9 @@ class Base:
 
     def event_loop_lag(self) -> Service:
         return LoopLag(clock=self.clock, metrics=self.metrics)
+
+    def free_memory(self) -> Service:
+        return FreeMemory(offload=self.offload, metrics=self.metrics)
 
     def runtime_config(self) -> Service:
         self.runtime = RuntimeConfig(

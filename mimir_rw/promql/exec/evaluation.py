@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir_rw.model.errors import Cancelled, QueryFailed, QueryTimeout
-from mimir_rw.promql.ast import Expr, VectorSelector
+from mimir_rw.promql.ast import Expr, VectorSelector, children
 from mimir_rw.promql.exec.annotations import Annotations
 from mimir_rw.promql.exec.memory import MemoryAccount
 from mimir_rw.promql.exec.shared_values import SharedValues
 from mimir_rw.promql.exec.values import Scalar, String, Value, Vector
 from mimir_rw.promql.explain import Tracer
+from mimir_rw.promql.functions import ValueType
 from mimir_rw.promql.plan.selects import Gathered
 from mimir_rw.promql.plan.sharding import Sharded
 from mimir_rw.promql.quoting import quote
@@ -136,6 +137,8 @@ class Evaluation:
     def _operate(self, node: Expr) -> Value:
         mark = self.memory.current_bytes
         value = self.operators[type(node)](self, node)
+        if any(child.type is ValueType.VECTOR for child in children(node)):
+            self.memory.check_beside(value.nbytes)
         self.memory.settle(mark, value.nbytes)
         return value
 

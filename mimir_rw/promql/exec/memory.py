@@ -32,12 +32,19 @@ class MemoryAccount:
             self.peak_bytes = self.current_bytes + self.held_bytes
             if self.peak_bytes > self._samples_max * SAMPLE_BYTES:
                 raise QueryFailed(TOO_MANY_SAMPLES)
-            if 0 < self._bytes_max < self.peak_bytes:
-                raise LimitExceeded(
-                    "the query exceeded the maximum allowed estimated amount of memory consumed by a single query "
-                    f"(limit: {self._bytes_max} bytes)",
-                    error_id="max-estimated-memory-consumption-per-query",
-                )
+            self._check(self.peak_bytes)
+
+    def check_beside(self, result_bytes: int) -> None:
+        """A result was made, and what it was made of is still there. Raises LimitExceeded."""
+        self._check(self.current_bytes + self.held_bytes + result_bytes)
+
+    def _check(self, nbytes: int) -> None:
+        if 0 < self._bytes_max < nbytes:
+            raise LimitExceeded(
+                "the query exceeded the maximum allowed estimated amount of memory consumed by a single query "
+                f"(limit: {self._bytes_max} bytes)",
+                error_id="max-estimated-memory-consumption-per-query",
+            )
 
     def settle(self, mark: int, result_bytes: int) -> None:
         """Back to `mark`, plus the result that stays."""

@@ -30,6 +30,10 @@ class SharedValues:
         self._repeated = repeated
         self._held: dict[tuple[int, Steps], _Held] = {}
 
+    def clear(self) -> None:
+        """The evaluation has ended, or failed."""
+        self._held.clear()
+
     def __contains__(self, node: Expr) -> bool:
         return id(node) in self._repeated.classes
 

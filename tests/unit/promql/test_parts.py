@@ -10,7 +10,8 @@ import pytest
 from mimir_rw.kit.clock import SystemClock
 from mimir_rw.kit.offload import InlineOffload
 from mimir_rw.model.errors import LimitExceeded, QueryFailed
-from mimir_rw.promql.engine import Engine, EngineOptions, QueryLimits
+from mimir_rw.promql.engine import ANSWER_POINT_BYTES, Engine, EngineOptions, QueryLimits
+from mimir_rw.promql.exec.memory import CELL_BYTES, MemoryAccount
 from mimir_rw.promql.exec.values import Vector
 from mimir_rw.promql.parser import parse_expression
 from mimir_rw.promql.plan.parens import strip_parens
@@ -127,6 +128,17 @@ def test_rewrites_are_named() -> None:
 
 
 def test_results_of_earlier_parts_count_as_memory() -> None:
-    run("requests_total", WHOLE, memory_bytes_max=8_000)
+    account = MemoryAccount(bytes_max=100, samples_max=1_000)
+    for _ in range(2):
+        account.take(30)
+        account.keep_result(30)
+    account.take(40)
     with pytest.raises(LimitExceeded):
-        run("requests_total", PARTS["steps"], memory_bytes_max=25 * 8 * 9)
+        account.take(1)
+
+
+def test_the_answer_counts_as_memory() -> None:
+    cells = 25 * 8
+    run("requests_total", WHOLE, memory_bytes_max=cells * (ANSWER_POINT_BYTES + CELL_BYTES))
+    with pytest.raises(LimitExceeded):
+        run("requests_total", WHOLE, memory_bytes_max=cells * (ANSWER_POINT_BYTES + CELL_BYTES) - 1)
