@@ -7,7 +7,7 @@ use crate::labels::frame::Column;
 use crate::windows::SampleColumns;
 use crate::windows::matrix::MatrixIn;
 
-use super::histogram::push_histogram;
+use super::histogram::HistogramWriter;
 use super::number::{push_timestamp, push_value};
 use super::string::push_label;
 
@@ -31,6 +31,7 @@ pub fn matrix(
 ) -> Vec<u8> {
     let times = StepTimes::new(steps, samples.cols);
     let sets = LabelSets::new(labels);
+    let mut writer = HistogramWriter::new();
     let mut out = List::with_capacity(samples.values.len() * POINT_BYTES + labels.len() * 256);
     for row in 0..labels.len() {
         let (values, mask) = samples.row(row);
@@ -57,7 +58,7 @@ pub fn matrix(
             out.bytes.push(b']');
         }
         if let Some(cells) = cells {
-            push_cells(&mut out.bytes, &times, cells, row);
+            push_cells(&mut out.bytes, &mut writer, &times, (cells, row));
         }
         out.bytes.push(b'}');
     }
@@ -65,7 +66,12 @@ pub fn matrix(
 }
 
 /// `,"histograms":[[t,{...}],...]` of a row that has some.
-fn push_cells(out: &mut Vec<u8>, times: &StepTimes, cells: &CellsIn<'_>, row: usize) {
+fn push_cells(
+    out: &mut Vec<u8>,
+    writer: &mut HistogramWriter,
+    times: &StepTimes,
+    (cells, row): (&CellsIn<'_>, usize),
+) {
     out.extend_from_slice(b",\"histograms\":");
     let opened_at = out.len();
     let mut last: Option<(i32, std::ops::Range<usize>)> = None;
@@ -78,7 +84,7 @@ fn push_cells(out: &mut Vec<u8>, times: &StepTimes, cells: &CellsIn<'_>, row: us
         let start = out.len();
         match last {
             Some((same, text)) if same == number => out.extend_from_within(text),
-            _ => push_histogram(out, histogram),
+            _ => writer.push(out, histogram),
         }
         last = Some((number, start..out.len()));
         out.push(b']');
@@ -123,6 +129,7 @@ fn push_point_begin(out: &mut Vec<u8>, ms: i64) {
 /// The same of samples at their own times.
 pub fn range_samples(labels: &LabelFrame, columns: &SampleColumns, limit: usize) -> Vec<u8> {
     let sets = LabelSets::new(labels);
+    let mut writer = HistogramWriter::new();
     let mut out = List::with_capacity(labels.len() * 256);
     for row in 0..labels.len() {
         let (times, values) = columns.row(row);
@@ -148,7 +155,7 @@ pub fn range_samples(labels: &LabelFrame, columns: &SampleColumns, limit: usize)
         if !histogram_times.is_empty() {
             let points = histogram_times.iter().zip(histograms);
             push_points(&mut out.bytes, "histograms", points, |out, histogram| {
-                push_histogram(out, histogram);
+                writer.push(out, histogram);
             });
         }
         out.bytes.push(b'}');
@@ -161,7 +168,7 @@ fn push_points<'a, T: 'a>(
     out: &mut Vec<u8>,
     name: &str,
     points: impl Iterator<Item = (&'a i64, &'a T)>,
-    push: impl Fn(&mut Vec<u8>, &T),
+    mut push: impl FnMut(&mut Vec<u8>, &T),
 ) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
@@ -195,6 +202,7 @@ pub fn vector<'a>(
     let mut time = Vec::new();
     push_timestamp(&mut time, ms);
     let sets = LabelSets::new(labels);
+    let mut writer = HistogramWriter::new();
     let mut out = List::with_capacity(labels.len() * 256);
     for (row, sample) in samples.enumerate() {
         let Some(sample) = sample else {
@@ -216,7 +224,7 @@ pub fn vector<'a>(
                 out.bytes.extend_from_slice(b",\"histogram\":[");
                 out.bytes.extend_from_slice(&time);
                 out.bytes.push(b',');
-                push_histogram(&mut out.bytes, histogram);
+                writer.push(&mut out.bytes, histogram);
                 out.bytes.extend_from_slice(b"]}");
             }
         }
