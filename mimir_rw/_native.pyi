@@ -507,6 +507,26 @@ def aggregate_histograms(
     together. Then whether there was a mix with floats, a collision of reset hints, reconciled bounds; and, per row,
     whether its histogram did not go with those before it."""
 
+class HistogramAccumulator:
+    """`aggregate_histograms` for rows that come batch after batch; the result is the same to the bit. One caller at a
+    time."""
+
+    def __init__(self, op: str, steps: int) -> None: ...
+    @property
+    def nbytes(self) -> int:
+        """An estimate; looks at each cell."""
+    def add(
+        self,
+        groups: NDArray[np.int64],
+        group_count: int,
+        floats: NDArray[np.bool_],
+        histograms: tuple[HistogramColumn, NDArray[np.int32]] | None,
+    ) -> NDArray[np.bool_]:
+        """The next rows. group_count may rise from call to call. Per row, whether its histogram did not go with those
+        before it."""
+    def finish(self) -> tuple[HistogramColumn, NDArray[np.int32], tuple[bool, bool, bool], NDArray[np.bool_]]:
+        """As `aggregate_histograms`, and where groups had a histogram. To be called once."""
+
 def histogram_texts(column: HistogramColumn) -> tuple[list[str], NDArray[np.int64]]:
     """Distinct texts, and for each histogram the number of its own: `{count:4, sum:5, (0.5,1]:2}`."""
 

@@ -12,7 +12,14 @@ from mimir_rw._native import LabelFrame
 from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import AggregateExpr, AggregateOp
 from mimir_rw.promql.exec.aggregate_batches import aggregate_batches
-from mimir_rw.promql.exec.aggregate_histograms import count_texts, note_ignored, sum_or_avg
+from mimir_rw.promql.exec.aggregate_histograms import (
+    IGNORING_HISTOGRAMS,
+    OF_ELEMENTS,
+    OF_HISTOGRAMS,
+    count_texts,
+    note_ignored,
+    sum_or_avg,
+)
 from mimir_rw.promql.exec.evaluation import Evaluation, is_label_name
 from mimir_rw.promql.exec.histogram_classic import check_quantiles
 from mimir_rw.promql.exec.memory import CELL_BYTES
@@ -21,11 +28,6 @@ from mimir_rw.promql.exec.sharded import aggregate_shards
 from mimir_rw.promql.exec.values import BoolMatrix, Rows, Vector, empty_vector, merge_equal_rows
 from mimir_rw.promql.quoting import quote
 
-_OF_HISTOGRAMS = frozenset({AggregateOp.SUM, AggregateOp.AVG})
-_OF_ELEMENTS = frozenset({AggregateOp.COUNT, AggregateOp.GROUP})
-_IGNORING_HISTOGRAMS = frozenset(
-    {AggregateOp.MIN, AggregateOp.MAX, AggregateOp.STDDEV, AggregateOp.STDVAR, AggregateOp.QUANTILE}
-)
 _HASHES = float(1 << 64)
 _INT64_BOUND = float(1 << 63)
 _ROWS_BYTES_UNCHECKED = 16 << 20
@@ -57,12 +59,12 @@ def aggregation(ev: Evaluation, node: AggregateExpr) -> Vector:
     flags, histograms = _group_flags(vector, groups, len(labels)), None
     if quantile is not None:
         values, mask = _native.aggregate_quantile(quantile, groups, len(labels), vector.values, vector.mask)
-    elif vector.histograms is not None and node.op in _OF_HISTOGRAMS:
+    elif vector.histograms is not None and node.op in OF_HISTOGRAMS:
         values, mask, histograms = sum_or_avg(ev, node, vector, groups, labels)
     else:
-        present = vector.present() if node.op in _OF_ELEMENTS else vector.mask
+        present = vector.present() if node.op in OF_ELEMENTS else vector.mask
         values, mask = _native.aggregate(str(node.op), groups, len(labels), vector.values, present)
-    if vector.histograms is not None and node.op in _IGNORING_HISTOGRAMS:
+    if vector.histograms is not None and node.op in IGNORING_HISTOGRAMS:
         note_ignored(ev, node.op, node.expr)
     result = Vector(labels, values, mask, flags, histograms)
     return result if vector.histograms is None else result.compact()

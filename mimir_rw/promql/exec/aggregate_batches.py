@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from mimir_rw._native import Accumulator, LabelFrame
+from mimir_rw._native import Accumulator, HistogramAccumulator, LabelFrame
 from mimir_rw.promql.ast import AggregateExpr, AggregateOp
+from mimir_rw.promql.exec.aggregate_histograms import (
+    IGNORING_HISTOGRAMS,
+    OF_ELEMENTS,
+    OF_HISTOGRAMS,
+    note_ignored,
+    note_incompatible,
+    note_met,
+)
 from mimir_rw.promql.exec.batches import Batches, in_batches
 from mimir_rw.promql.exec.evaluation import Evaluation
-from mimir_rw.promql.exec.values import BoolMatrix, Rows, Vector, drop_metadata
+from mimir_rw.promql.exec.values import BoolMatrix, FloatMatrix, HistogramCells, Rows, Vector, drop_metadata
 
 BATCHED = frozenset(
     {
@@ -20,27 +28,25 @@ _GROUPS_PER_ROW_MAX = 0.5
 
 
 def aggregate_batches(ev: Evaluation, node: AggregateExpr) -> Vector | None:
-    """None where the rows had better be taken at once: they are few or make as many groups, some are native histograms,
+    """None where the rows are better taken at once: they are few or make as many groups, histograms come after floats,
     or rows of different batches turn out to have equal labels, which only the operator that made them may judge."""
     batches = in_batches(ev, node.expr) if node.op in BATCHED else None
     if batches is None:
         return None
     mark = ev.memory.current_bytes
     groups, distinct = Groups(node), DistinctRows(ev, batches)
-    state = Accumulator(str(node.op), ev.steps.count)
+    state, histograms = Accumulator(str(node.op), ev.steps.count), HistogramBatches(ev, node)
     for part in batches.vectors(ev):
         ids = groups.of(part)
-        if part.histograms is not None:
-            break
-        if groups.count > len(batches.series.labels) * _GROUPS_PER_ROW_MAX:
+        too_many = groups.count > len(batches.series.labels) * _GROUPS_PER_ROW_MAX
+        if too_many or not histograms.add(part, ids, groups.count):
             break
         distinct.add(part)
-        state.add(ids, groups.count, part.values, part.mask)
-        ev.memory.settle(mark, state.nbytes)
+        state.add(ids, groups.count, part.values, histograms.elements(part))
+        ev.memory.settle(mark, state.nbytes + histograms.nbytes)
     else:
         if distinct.hold():
-            values, mask = state.finish()
-            return Vector(groups.labels, values, mask, groups.unnamed)
+            return histograms.finish(groups, *state.finish())
     ev.memory.current_bytes = mark
     return None
 
@@ -85,6 +91,49 @@ class Groups:
             self.labels = both.take(kept) if len(kept) < len(both) else both
         numbers: Rows = by_id[ids[known:]]
         return numbers
+
+
+class HistogramBatches:
+    """What native histograms have to do with an aggregation whose rows come batch after batch."""
+
+    def __init__(self, ev: Evaluation, node: AggregateExpr) -> None:
+        self._ev, self._node = ev, node
+        self._state: HistogramAccumulator | None = None
+        self._floats_seen = False
+
+    @property
+    def nbytes(self) -> int:
+        return 0 if self._state is None else self._state.nbytes
+
+    def add(self, part: Vector, ids: Rows, count: int) -> bool:
+        """False when floats came before the first histograms: their places are not known any more."""
+        node, cells = self._node, part.histograms
+        if cells is not None and node.op in IGNORING_HISTOGRAMS:
+            note_ignored(self._ev, node.op, node.expr)
+        if node.op not in OF_HISTOGRAMS:
+            return True
+        if self._state is None:
+            if cells is None:
+                self._floats_seen = True
+                return True
+            if self._floats_seen:
+                return False
+            self._state = HistogramAccumulator(str(node.op), self._ev.steps.count)
+        histograms = None if cells is None else (cells.column, cells.index)
+        incompatible = self._state.add(ids, count, part.mask, histograms)
+        note_incompatible(self._ev, node.expr, part.labels, incompatible)
+        return True
+
+    def elements(self, part: Vector) -> BoolMatrix:
+        """The cells that the aggregation of floats takes."""
+        return part.present() if self._node.op in OF_ELEMENTS else part.mask
+
+    def finish(self, groups: Groups, values: FloatMatrix, mask: BoolMatrix) -> Vector:
+        if self._state is None:
+            return Vector(groups.labels, values, mask, groups.unnamed)
+        column, index, met, present = self._state.finish()
+        note_met(self._ev, self._node.expr, met)
+        return Vector(groups.labels, values, mask & ~present, groups.unnamed, HistogramCells(column, index)).compact()
 
 
 class DistinctRows:

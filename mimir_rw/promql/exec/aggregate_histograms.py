@@ -13,6 +13,13 @@ from mimir_rw.promql.exec.matching import presence
 from mimir_rw.promql.exec.values import BoolMatrix, FloatMatrix, HistogramCells, Rows, Vector
 from mimir_rw.promql.quoting import quote
 
+OF_HISTOGRAMS = frozenset({AggregateOp.SUM, AggregateOp.AVG})
+OF_ELEMENTS = frozenset({AggregateOp.COUNT, AggregateOp.GROUP})
+IGNORING_HISTOGRAMS = frozenset(
+    {AggregateOp.MIN, AggregateOp.MAX, AggregateOp.STDDEV, AggregateOp.STDVAR, AggregateOp.QUANTILE}
+)
+"""Aggregations by what histograms are to them: summands, elements like any other, or nothing."""
+
 
 def sum_or_avg(
     ev: Evaluation, node: AggregateExpr, vector: Vector, groups: Rows, labels: LabelFrame
@@ -26,20 +33,24 @@ def sum_or_avg(
     column, index, met, incompatible = _native.aggregate_histograms(
         op, groups, count, cells.column, cells.index, vector.mask
     )
-    _note(ev, node.expr, vector.labels, met, incompatible)
+    note_incompatible(ev, node.expr, vector.labels, incompatible)
+    note_met(ev, node.expr, met)
     return values, mask & ~presence(groups, count, cells.present()), HistogramCells(column, index)
 
 
-def _note(
-    ev: Evaluation, node: Expr, labels: LabelFrame, met: tuple[bool, bool, bool], incompatible: BoolMatrix
-) -> None:
-    mixed, collision, reconciled = met
-    for row in np.flatnonzero(incompatible).tolist():
+def note_incompatible(ev: Evaluation, node: Expr, labels: LabelFrame, rows: BoolMatrix) -> None:
+    """rows: those whose histograms did not go with the ones before them."""
+    for row in np.flatnonzero(rows).tolist():
         name = quote(labels.row(row).get(METRIC_NAME, ""))
         ev.annotations.warn(
             "vector contains a mix of histograms with exponential and custom buckets schemas for metric name " + name,
             node.span,
         )
+
+
+def note_met(ev: Evaluation, node: Expr, met: tuple[bool, bool, bool]) -> None:
+    """met: as the kernels tell."""
+    mixed, collision, reconciled = met
     if mixed:
         ev.annotations.warn("encountered a mix of histograms and floats for aggregation", node.span)
     if collision:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mimir_rw import _native
@@ -238,3 +241,46 @@ def test_aggregation_of_what_does_not_go_together() -> None:
     assert cells.tolist() == [[-1, -1]]
     assert mixed
     assert incompatible.tolist() == [False, True]
+
+
+@given(st.data())
+def test_batches_give_the_same_to_the_bit(data: st.DataObject) -> None:
+    rows, steps, count = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
+    rng = np.random.default_rng(data.draw(st.integers(0, 1 << 20)))
+    kinds = rng.choice([-2, -1, 0], size=(rows, steps), p=[0.1, 0.2, 0.7])
+    index = np.where(kinds < 0, -1, rng.integers(0, len(ENTRIES), size=kinds.shape)).astype(np.int32)
+    floats, groups = kinds == -2, rng.integers(0, count, size=rows).astype(np.int64)
+    op = data.draw(st.sampled_from(["sum", "avg"]))
+    whole = _native.aggregate_histograms(op, groups, count, COLUMN, index, floats)
+    state, incompatible = _native.HistogramAccumulator(op, steps), []
+    cut = data.draw(st.integers(0, rows))
+    for part in (slice(0, cut), slice(cut, rows)):
+        cells = (COLUMN, index[part]) if (index[part] >= 0).any() else None
+        incompatible += state.add(groups[part], count, floats[part], cells).tolist()
+    assert state.nbytes > 0
+    column, cells_, met, present = state.finish()
+    assert (cells_.tolist(), met, incompatible) == (whole[1].tolist(), whole[2], whole[3].tolist())
+    for number_ in range(len(column)):
+        assert_same_histogram(column.part(number_), whole[0].part(number_))
+    for group in range(count):
+        assert (present[group] >= (cells_[group] >= 0)).all()
+
+
+@given(st.data())
+def test_sums_are_those_of_exact_arithmetic(data: st.DataObject) -> None:
+    """Of one layout each number is the compensated sum of its own: compared with fractions."""
+    numbers_ = st.floats(-1e9, 1e9, allow_nan=False)
+    counts = data.draw(st.lists(st.tuples(numbers_, numbers_, numbers_), min_size=1, max_size=9))
+    side_ = [(1, 2)]
+    column = HistogramColumn.from_parts(
+        [(0, 0, 0.0, 0.0, a + b, total, (side_, [a, b]), ([], []), []) for a, b, total in counts]
+    )
+    index = np.arange(len(counts), dtype=np.int32)[:, np.newaxis]
+    groups, none = np.zeros(len(counts), dtype=np.int64), np.zeros(index.shape, dtype=np.bool_)
+    result, cells, _, _ = _native.aggregate_histograms("sum", groups, 1, column, index, none)
+    got = result.part(int(cells[0, 0]))
+    buckets = dict(by_index(got[6]))
+    for place, values in ((1, [a for a, _, _ in counts]), (2, [b for _, b, _ in counts])):
+        exact = float(sum(map(Fraction, values)))
+        assert math.isclose(buckets.get(place, 0.0), exact, rel_tol=1e-12, abs_tol=1e-15)
+    assert math.isclose(got[5], float(sum(map(Fraction, [c for _, _, c in counts]))), rel_tol=1e-12, abs_tol=1e-15)

@@ -101,6 +101,10 @@ impl Total {
         }
     }
 
+    fn byte_size(&self) -> usize {
+        self.total.byte_size() + 8 * (self.lost.positive.len() + self.lost.negative.len())
+    }
+
     fn finish(mut self) -> FloatHistogram {
         let (total, lost) = (&mut self.total, self.lost);
         total.zero_count += lost.zero_count;
@@ -174,6 +178,11 @@ impl HistogramSum {
         self.seen.noted()
     }
 
+    /// Estimate of the bytes held, beside its own.
+    pub fn byte_size(&self) -> usize {
+        self.total.byte_size()
+    }
+
     pub fn finish(self) -> FloatHistogram {
         self.total.finish()
     }
@@ -242,6 +251,11 @@ impl HistogramMean {
 
     pub fn noted(&self) -> Noted {
         self.seen.noted()
+    }
+
+    /// Estimate of the bytes held, beside its own.
+    pub fn byte_size(&self) -> usize {
+        self.total.byte_size()
     }
 
     pub fn finish(mut self) -> FloatHistogram {

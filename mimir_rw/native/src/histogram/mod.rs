@@ -3,6 +3,7 @@
 //! Bucket bounds, flavours and validity are those of Prometheus (promql-notes.md 13, remote-write.md 4). The engine
 //! knows only `FloatHistogram`; integers are converted where chunks are decoded.
 
+pub mod aggregation;
 pub mod arithmetic;
 pub mod bounds;
 pub mod column;
@@ -109,6 +110,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(operators::histogram_change, m)?)?;
     m.add_function(wrap_pyfunction!(operators::histogram_add, m)?)?;
     m.add_function(wrap_pyfunction!(operators::histogram_equal, m)?)?;
-    m.add_function(wrap_pyfunction!(operators::aggregate_histograms, m)?)?;
+    m.add_class::<aggregation::HistogramAccumulator>()?;
+    m.add_function(wrap_pyfunction!(aggregation::aggregate_histograms, m)?)?;
     m.add_function(wrap_pyfunction!(operators::histogram_texts, m)?)
 }

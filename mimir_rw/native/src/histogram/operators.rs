@@ -13,12 +13,10 @@ use pyo3::exceptions::{PyMemoryError, PyValueError};
 use pyo3::prelude::*;
 
 use super::arithmetic::Noted;
-use super::compensated::{HistogramMean, HistogramSum};
 use super::moments::Moment;
 use super::quantile::QuantileNote;
 use super::trim::Keep;
 use super::{FloatHistogram, HistogramColumn, ResetHint};
-use crate::windows::groups::Groups;
 use crate::windows::matrix::{Matrix, PyMatrix, cells, dense1, dense2, filled, into_array2};
 
 /// Cells of histograms, checked: every number is -1 or one of the column.
@@ -152,7 +150,7 @@ fn one_per_step(steps: usize, params: &[usize]) -> PyResult<()> {
     Ok(())
 }
 
-type PyFlags<'py> = Bound<'py, PyArray1<bool>>;
+pub type PyFlags<'py> = Bound<'py, PyArray1<bool>>;
 
 #[pyfunction]
 pub fn native_quantile<'py>(
@@ -393,157 +391,6 @@ pub fn histogram_equal<'py>(
         Ok(equal)
     })?;
     into_array2(py, (left.rows, left.cols), equal)
-}
-
-/// A sum or mean under construction.
-enum Running {
-    Sum(HistogramSum),
-    Mean(HistogramMean),
-}
-
-impl Running {
-    fn new(mean: bool, first: &FloatHistogram) -> Self {
-        match mean {
-            true => Self::Mean(HistogramMean::new(first)),
-            false => Self::Sum(HistogramSum::new(first)),
-        }
-    }
-
-    /// False when the histograms do not go together.
-    fn add(&mut self, histogram: &FloatHistogram) -> bool {
-        let added = match self {
-            Self::Sum(sum) => sum.add(histogram),
-            Self::Mean(mean) => mean.add(histogram),
-        };
-        added.is_ok()
-    }
-
-    fn noted(&self) -> Noted {
-        match self {
-            Self::Sum(sum) => sum.noted(),
-            Self::Mean(mean) => mean.noted(),
-        }
-    }
-
-    fn finish(self) -> FloatHistogram {
-        let mut result = match self {
-            Self::Sum(sum) => sum.finish(),
-            Self::Mean(mean) => mean.finish(),
-        };
-        result.compact();
-        result
-    }
-}
-
-/// What the aggregation of groups met.
-#[derive(Default)]
-struct Met {
-    /// A group had floats and histograms at a step.
-    mixed: bool,
-    noted: Noted,
-    /// Rows whose histogram did not go with the others before it.
-    incompatible: Vec<bool>,
-}
-
-/// One group at one step, its rows in order. Floats are told by `is_float(row)`.
-fn aggregate_cell(
-    cells: &CellsIn<'_>,
-    rows: &[usize],
-    step: usize,
-    mean: bool,
-    is_float: impl Fn(usize) -> bool,
-    met: &mut Met,
-) -> Option<FloatHistogram> {
-    let mut running: Option<Running> = None;
-    let (mut floats, mut histograms) = (false, false);
-    for &row in rows {
-        if is_float(row) {
-            floats = true;
-            continue;
-        }
-        let Some(histogram) = cells.at(cells.row(row)[step]) else {
-            continue;
-        };
-        histograms = true;
-        match &mut running {
-            // After a float first the group is mixed, whatever comes.
-            None if floats => {}
-            None => running = Some(Running::new(mean, histogram)),
-            Some(total) => {
-                if !total.add(histogram) {
-                    met.incompatible[row] = true;
-                    met.mixed |= floats;
-                    met.noted.bounds_reconciled |= total.noted().bounds_reconciled;
-                    return None;
-                }
-            }
-        }
-    }
-    if floats && histograms {
-        met.mixed = true;
-    }
-    let running = running?;
-    let noted = running.noted();
-    met.noted.bounds_reconciled |= noted.bounds_reconciled;
-    if floats {
-        return None;
-    }
-    met.noted.reset_collision |= noted.reset_collision;
-    Some(running.finish())
-}
-
-type PyAggregate<'py> = (
-    HistogramColumn,
-    Bound<'py, PyArray2<i32>>,
-    (bool, bool, bool),
-    PyFlags<'py>,
-);
-
-#[pyfunction]
-pub fn aggregate_histograms<'py>(
-    py: Python<'py>,
-    op: &str,
-    groups: PyReadonlyArray1<'py, i64>,
-    group_count: usize,
-    column: &Bound<'py, HistogramColumn>,
-    index: PyReadonlyArray2<'py, i32>,
-    floats: PyReadonlyArray2<'py, bool>,
-) -> PyResult<PyAggregate<'py>> {
-    let mean = match op {
-        "sum" => false,
-        "avg" => true,
-        _ => return Err(PyValueError::new_err(format!("no aggregation {op:?}"))),
-    };
-    let cells = CellsIn::new(column.get(), &index)?;
-    cells.same_shape((floats.shape()[0], floats.shape()[1]), "floats")?;
-    let (floats, ids) = (dense2(&floats), dense1(&groups));
-    let groups = Groups::new(&ids, group_count, cells.rows)?;
-    let (out, met) = py.detach(|| -> PyResult<_> {
-        let members = groups.members()?;
-        let mut out = CellsOut::new(groups.count, cells.cols)?;
-        let mut met = Met {
-            incompatible: filled(cells.rows, false)?,
-            ..Met::default()
-        };
-        for group in 0..groups.count {
-            for step in 0..cells.cols {
-                let is_float = |row: usize| floats[row * cells.cols + step];
-                let rows = members.of(group);
-                let result = aggregate_cell(&cells, rows, step, mean, is_float, &mut met);
-                if let Some(result) = result {
-                    out.put(group, step, result.into())?;
-                }
-            }
-        }
-        Ok((out, met))
-    })?;
-    let (column, index) = out.into_py(py)?;
-    let met_bits = (
-        met.mixed,
-        met.noted.reset_collision,
-        met.noted.bounds_reconciled,
-    );
-    Ok((column, index, met_bits, met.incompatible.into_pyarray(py)))
 }
 
 /// Distinct texts, and the number of its text for every histogram of a column.
