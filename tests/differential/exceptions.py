@@ -150,6 +150,14 @@ def _nameless(answer: Any) -> Any:
     )
 
 
+def _reconciled_first(case: Case) -> bool:
+    """Whether custom buckets are reconciled before exponential ones end the aggregation."""
+    if case.found.kind != "infos" or not case.request.is_range or not case.aggregates("sum", "avg"):
+        return False
+    mine, other = (set(answer.get("infos", [])) for answer in (case.ours, case.theirs))
+    return all("reconciled during aggregation" in text for text in mine ^ other) and "warnings" in case.theirs
+
+
 def _which_duplicates(case: Case) -> bool:
     if case.found.kind != "error":
         return False
@@ -188,6 +196,7 @@ RULES = (
     Rule("absent, a label twice", "11", "such a label is left out; theirs depends on sorting", _absent_twice),
     Rule("merged rows", "1", "an error only where two equal label sets meet at one timestamp", _merged_rows),
     Rule("place of NaN infos", "17", "the scripts have the vector's place, the binary the quantile's", _place_of_nan),
+    Rule("reconciled first", "9", "in what order histograms are added up is that of a map", _reconciled_first),
     Rule("which duplicates", "8", "two of several duplicates are named, in the order of a map", _which_duplicates),
 )
 
