@@ -37,6 +37,16 @@ _SIDES = {Cardinality.MANY_TO_ONE: "left", Cardinality.ONE_TO_MANY: "right"}
 
 def format_expr(expr: Expr) -> str:
     """The expression on one line, in Prometheus' spelling. Parsing it gives an equal tree."""
+    return _line(expr, {})
+
+
+def _line(expr: Expr, known: Mapping[int, str]) -> str:
+    """known: lines of parts, by id."""
+
+    def part(inner: Expr) -> str:
+        line = known.get(id(inner))
+        return _line(inner, known) if line is None else line
+
     match expr:
         case NumberLiteral():
             return _number(expr)
@@ -52,18 +62,18 @@ def format_expr(expr: Expr) -> str:
                 f"{_offset(inner.offset_ms, inner.offset_expr)}"
             )
         case SubqueryExpr():
-            return format_expr(expr.expr) + _window(expr)
+            return part(expr.expr) + _window(expr)
         case ParenExpr():
-            return f"({format_expr(expr.expr)})"
+            return f"({part(expr.expr)})"
         case UnaryExpr():
-            return expr.op.value + format_expr(expr.expr)
+            return expr.op.value + part(expr.expr)
         case BinaryExpr():
-            return f"{format_expr(expr.lhs)} {_operator(expr)} {format_expr(expr.rhs)}"
+            return f"{part(expr.lhs)} {_operator(expr)} {part(expr.rhs)}"
         case AggregateExpr():
-            param = "" if expr.param is None else format_expr(expr.param) + ", "
-            return f"{_aggregation(expr)}({param}{format_expr(expr.expr)})"
+            param = "" if expr.param is None else part(expr.param) + ", "
+            return f"{_aggregation(expr)}({param}{part(expr.expr)})"
         case Call():
-            return f"{expr.func.name}({', '.join([format_expr(arg) for arg in expr.args])})"
+            return f"{expr.func.name}({', '.join([part(arg) for arg in expr.args])})"
 
 
 def pretty(expr: Expr) -> str:
@@ -79,7 +89,7 @@ def _short_lines(expr: Expr) -> dict[int, str]:
     lines: dict[int, str] = {}
     for node in reversed([*walk(expr)]):
         if all(id(child) in lines for child in children(node)):
-            line = format_expr(node)
+            line = _line(node, lines)
             if len(line.encode("utf-8", "surrogateescape")) <= LINE_BYTES_MAX:
                 lines[id(node)] = line
     return lines

@@ -70,7 +70,13 @@ def _summed_in_another_order(case: Case) -> bool:
 
 
 def _reordered(case: Case) -> bool:
-    return case.calls("info") or any(isinstance(node, ast.SubqueryExpr) for node in case.nodes())
+    """Below, rows pass through a map, or come from a match that fills in: matched and filled rows have no order."""
+    return case.calls("info") or any(isinstance(node, ast.SubqueryExpr) or _fills(node) for node in case.nodes())
+
+
+def _fills(node: ast.Expr) -> bool:
+    matching = node.matching if isinstance(node, ast.BinaryExpr) else None
+    return matching is not None and (matching.fill_left is not None or matching.fill_right is not None)
 
 
 def _library(case: Case) -> bool:
@@ -173,6 +179,15 @@ def _place_of_nan(case: Case) -> bool:
 
 
 _NAN = re.compile(r"(?<=NaN observations, )(.*) \(\d+:\d+\)")
+
+
+def _which_failure(case: Case) -> bool:
+    """Different steps of a range fail in different ways; theirs looks at them one after the other."""
+    texts = case.ours.get("error", ""), case.theirs.get("error", "")
+    failures = ("found duplicate series for the match group", "multiple matches for labels")
+    return case.request.is_range and all(text.startswith(failures) for text in texts)
+
+
 _COUNTED = re.compile(r", from buckets .* over -?\d+ samples")
 _PLACE = re.compile(r" \(\d+:\d+\)$")
 _DUPLICATES = re.compile(r"for the match group .* operation: \[.*\]")
@@ -198,6 +213,7 @@ RULES = (
     Rule("place of NaN infos", "17", "the scripts have the vector's place, the binary the quantile's", _place_of_nan),
     Rule("reconciled first", "9", "in what order histograms are added up is that of a map", _reconciled_first),
     Rule("which duplicates", "8", "two of several duplicates are named, in the order of a map", _which_duplicates),
+    Rule("which failure", "8", "one of several errors of matching, each at steps of its own", _which_failure),
 )
 
 

@@ -296,7 +296,7 @@ class Generator:
         op, matching = self.operator(""), ""
         if rng.random() < 0.3:
             op = rng.choice(v.SETS)
-        if rng.random() < 0.3:
+        if rng.random() < 0.2:
             labels = ", ".join(rng.sample(v.LABELS, rng.choice((0, 1, 2))))
             matching = f" {rng.choice(('on', 'ignoring', 'ignoring'))} ({labels})"
             if op not in v.SETS and rng.random() < 0.3:
@@ -314,7 +314,7 @@ class Generator:
         if rng.random() < 0.5:
             left += self.modifiers()
             right += self.modifiers()
-        if rng.random() < 0.04:
+        if rng.random() < 0.01:
             left, right = right, left
         return f"({left} {op} {matching} {group}{self.fill(op)} {right})"
 
@@ -352,9 +352,10 @@ class Generator:
         """Functions of histograms over classic buckets."""
         rng = self.rng
         buckets = rng.choice((
-            'latency_seconds_bucket{job!="falling"}', "rate(latency_seconds_bucket[5m])",
+            'latency_seconds_bucket{job!="falling"}', 'rate(latency_seconds_bucket{job!="falling"}[5m])',
             'latency_seconds_bucket{job="good"}', 'latency_seconds_bucket{job=~"[a-f].*"}',
-            "sum by (job, le) (latency_seconds_bucket)", "sum by (le) (rate(latency_seconds_bucket[5m]))",
+            'sum by (job, le) (latency_seconds_bucket{job!="falling"})',
+            'sum by (le) (rate(latency_seconds_bucket{job!="falling"}[5m]))',
             'latency_seconds_bucket{job!~"bad|nole"}', "small", self.vector(depth - 1),
             'rate({__name__=~"both_seconds(_bucket)?"}[5m])',
         ))  # fmt: skip
@@ -412,7 +413,7 @@ class Generator:
         if not self.dialect.experimental:
             return self.selector()
         return self.rng.choice((
-            "info(requests_total)", 'info(temperature, {version=~".+"})', "info(rate(requests_total[5m]))",
+            "info(requests_total)", 'info(temperature, {version=~".+"})', 'info(requests_total, {k8s=~".*"})',
             'info(limit, {__name__="build_info"})', 'info(temperature, {__name__=~".+_info", k8s="yes"})',
             'info(requests_total, {version!="1"})', f"info({self.vector(depth - 1)})",
             f"start_timestamp({self.selector()})",

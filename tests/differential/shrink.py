@@ -103,6 +103,9 @@ def _plainer_matching(node: ast.BinaryExpr) -> Iterator[ast.Expr]:
     matching = node.matching
     if matching is None:
         return
+    if not node.op.is_set:
+        plain = replace(matching, card=ast.Cardinality.ONE_TO_ONE, labels=(), on=False, include=())
+        yield replace(node, matching=plain)
     if matching.include:
         yield replace(node, matching=replace(matching, include=()))
     if matching.fill_left is not None or matching.fill_right is not None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimir_rw._native import elementary2
+from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import BinaryOp
 
 _Operation = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
@@ -44,7 +45,9 @@ COMPARISON: dict[BinaryOp, Callable[[NDArray[np.float64], NDArray[np.float64]], 
 
 
 def apply_scalars(op: BinaryOp, left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Between scalars a comparison is 0 or 1."""
+    """Between scalars a comparison is 0 or 1. Raises QueryFailed for what only histograms have: trimming."""
     if op in COMPARISON:
         return COMPARISON[op](left, right).astype(np.float64)
+    if op not in ARITHMETIC:
+        raise QueryFailed(f'operator "{op.value}" not allowed for Scalar operations')
     return ARITHMETIC[op](left, right)

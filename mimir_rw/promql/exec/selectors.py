@@ -240,9 +240,19 @@ class WindowSource:
         return Vector(self.labels, result.values, result.mask, self.unnamed, result.histograms).compact()
 
 
+def no_windows(ends: Steps) -> WindowSource:
+    """What a range of less than a millisecond has: no sample is in it."""
+    nothing = SampleColumns(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0))
+    return WindowSource(
+        labels=LabelFrame.empty_rows(0), unnamed=None, ends=ends, range_ms=1, batches=lambda: iter([nothing])
+    )
+
+
 def selector_windows(ev: Evaluation, node: MatrixSelector) -> WindowSource:
     selector = node.selector
     ends = selector_ends(selector.at, selector.offset_ms, ev.steps)
+    if node.range_ms == 0:
+        return no_windows(ends)
     mint, maxt = window_range(node, ev.steps, ev.defaults)
     series = ev.series(selector, mint, maxt)
     statistics = statistics_of(selector, ends, node.range_ms)

@@ -8,12 +8,14 @@ from mimir_rw._native import SampleColumns
 from mimir_rw.promql.ast import SubqueryExpr
 from mimir_rw.promql.exec.evaluation import Evaluation
 from mimir_rw.promql.exec.memory import CELL_BYTES, SAMPLE_BYTES
-from mimir_rw.promql.exec.selectors import WindowSource
+from mimir_rw.promql.exec.selectors import WindowSource, no_windows
 from mimir_rw.promql.exec.values import empty_vector
 from mimir_rw.promql.steps import selector_ends, subquery_steps
 
 
 def subquery_windows(ev: Evaluation, node: SubqueryExpr) -> WindowSource:
+    if node.range_ms == 0:
+        return no_windows(selector_ends(node.at, node.offset_ms, ev.steps))
     inner = subquery_steps(node, ev.steps, ev.defaults)
     ev.memory.take(inner.count * CELL_BYTES)  # refuses at once what a tiny step would make of a long range
     vector = ev.over(inner).vector(node.expr) if inner.count > 0 else empty_vector(inner)
