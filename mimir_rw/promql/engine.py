@@ -174,7 +174,9 @@ class Engine:
         check_result_type(expr, instant=bounds.is_instant)
         lookback_ms = limits.lookback_ms or self._options.lookback_ms
         defaults = TimeDefaults(lookback_ms, self._options.subquery_step_ms)
-        return make_plan(text, expr, bounds, defaults, shards=self._options.shards)
+        # Statistics speak of what Prometheus would read.
+        narrow = not limits.count_samples
+        return make_plan(text, expr, bounds, defaults, shards=self._options.shards, narrow=narrow)
 
     def _evaluation(
         self, plan: Plan, gathered: Gathered, deadline: Deadline, limits: QueryLimits, account: MemoryAccount
@@ -192,6 +194,7 @@ class Engine:
             memory=account,
             deadline=deadline,
             sharded=plan.sharded,
+            needed_labels=plan.needed_labels,
             shared=SharedValues(plan.repeated) if plan.repeated.classes else None,
             batch_bytes=self._options.batch_bytes,
             start_timestamps=self._options.start_timestamps,

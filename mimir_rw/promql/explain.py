@@ -14,6 +14,8 @@ from mimir_rw.promql.ast import AggregateExpr, BinaryExpr, Call, Expr, UnaryExpr
 from mimir_rw.promql.exec.values import Value, Vector
 from mimir_rw.promql.plan.concat import Concat
 from mimir_rw.promql.printer import format_expr
+from mimir_rw.storage.contract import SeriesSet
+from mimir_rw.storage.shard import whole_of
 
 TEXT_CHARACTERS_MAX = 2_000
 OPERATORS_MAX = 2_000
@@ -142,8 +144,9 @@ class Tracer:
         if self._stack:
             self._stack[-1].notes[text] = None
 
-    def decoded(self, select: object, rows: int, samples: int) -> None:
-        """The running operator has read rows of `select`, which stays alive."""
+    def decoded(self, series: SeriesSet, rows: int, samples: int) -> None:
+        """The running operator has read rows of a select, or of a part of it. The select stays alive."""
+        select = whole_of(series)
         for entry in self._stack[-1:]:
             entry.series_read += rows
             entry.samples += samples

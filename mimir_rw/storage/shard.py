@@ -1,4 +1,4 @@
-"""A shard of a series set: the series whose hash of labels falls to it."""
+"""Parts of a series set that are series sets themselves: a stretch of rows, and a shard by the hash of labels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,22 @@ from numpy.typing import NDArray
 
 from mimir_rw._native import LabelFrame, SampleColumns
 from mimir_rw.storage.contract import SeriesSet
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesSlice:
+    """Rows [start, end) of a series set, as one; labels: theirs, or what of them is wanted."""
+
+    whole: SeriesSet
+    start: int
+    end: int
+    labels: LabelFrame
+
+    def decode(self, start_row: int, end_row: int, mint: int, maxt: int) -> SampleColumns:
+        return self.whole.decode(self.start + start_row, self.start + end_row, mint, maxt)
+
+    def sample_count_max(self, start_row: int, end_row: int) -> int:
+        return self.whole.sample_count_max(self.start + start_row, self.start + end_row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +54,10 @@ def shard_of(series: SeriesSet, number: int, shards: int) -> SeriesShard:
     """Shard `number` (from 0) of `shards`; each series is in one of them."""
     rows = np.flatnonzero(series.labels.hashes() % np.uint64(shards) == np.uint64(number)).astype(np.int64)
     return SeriesShard(series, rows, series.labels.take(rows))
+
+
+def whole_of(series: SeriesSet) -> SeriesSet:
+    """The set that a part is of."""
+    while isinstance(series, SeriesSlice | SeriesShard):
+        series = series.whole
+    return series

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mimir_rw._native import LabelFrame, SampleColumns
 from mimir_rw.promql.ast import Expr, MatrixSelector, SubqueryExpr
 from mimir_rw.promql.exec.evaluation import Batch, Evaluation
 from mimir_rw.promql.exec.memory import CELL_BYTES
@@ -21,24 +20,9 @@ from mimir_rw.promql.plan.row_wise import RowWise, row_wise
 from mimir_rw.promql.plan.selects import instant_range, window_range
 from mimir_rw.promql.steps import Steps, subquery_steps
 from mimir_rw.storage.contract import SeriesSet
+from mimir_rw.storage.shard import SeriesSlice
 
 _SHARED_BATCHES_MAX = 16
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesBatch:
-    """Rows [start, end) of a series set, as one."""
-
-    whole: SeriesSet
-    start: int
-    end: int
-    labels: LabelFrame
-
-    def decode(self, start_row: int, end_row: int, mint: int, maxt: int) -> SampleColumns:
-        return self.whole.decode(self.start + start_row, self.start + end_row, mint, maxt)
-
-    def sample_count_max(self, start_row: int, end_row: int) -> int:
-        return self.whole.sample_count_max(self.start + start_row, self.start + end_row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +47,7 @@ class Batches:
         for start in range(0, len(labels), self.rows_per_batch):
             end = min(len(labels), start + self.rows_per_batch)
             part = labels.take(np.arange(start, end, dtype=np.int64))
-            batch = replace(first, series=SeriesBatch(self.series, start, end, part))
+            batch = replace(first, series=SeriesSlice(self.series, start, end, part))
             yield replace(ev, batch=batch).vector(self.node)
 
 

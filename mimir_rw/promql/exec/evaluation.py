@@ -26,6 +26,7 @@ from mimir_rw.promql.plan.sharding import Sharded
 from mimir_rw.promql.quoting import quote
 from mimir_rw.promql.steps import Bounds, Steps, TimeDefaults
 from mimir_rw.storage.contract import SeriesSet
+from mimir_rw.storage.shard import SeriesSlice
 
 Operator = Callable[["Evaluation", Any], Value]
 
@@ -74,7 +75,8 @@ class Evaluation:
     """bounds: the query as asked; steps: those of this part (a subquery has its own).
 
     By ids of nodes: hoisted, what is evaluated once and repeated; sharded, what stands for aggregations; concats,
-    values of the nodes that stand in those. shared: values of what stands in the query more than once.
+    values of the nodes that stand in those; needed_labels, of selectors, see plan/projection.py.
+    shared: values of what stands in the query more than once.
     tracer: of a query that is to be explained.
     batch_bytes: about the most that a matrix takes where an expression can be evaluated for some series at a time.
     batch: which ones, in such an evaluation. start_timestamps: they tell of counter resets.
@@ -94,6 +96,7 @@ class Evaluation:
     shared: SharedValues | None = None
     sharded: Mapping[int, Sharded] = field(default_factory=dict)
     concats: Mapping[int, Vector] = field(default_factory=dict)
+    needed_labels: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     batch_bytes: int = BATCH_BYTES
     batch: Batch | None = None
     start_timestamps: bool = False
@@ -110,7 +113,11 @@ class Evaluation:
         """What the selector reads; mint and maxt: int ms, inclusive, no more than was planned."""
         if self.batch is not None and self.batch.selector == id(selector):
             return self.batch.series
-        return self.gathered.lookup(selector.matchers, mint, maxt)
+        series = self.gathered.lookup(selector.matchers, mint, maxt)
+        needed = self.needed_labels.get(id(selector))
+        if needed is None or any(name in series.labels.names for name in ("__type__", "__unit__")):
+            return series
+        return SeriesSlice(series, 0, len(series.labels), series.labels.keep(needed))
 
     def evaluate(self, node: Expr) -> Value:
         """Raises QueryFailed, LimitExceeded, QueryTimeout, Cancelled."""

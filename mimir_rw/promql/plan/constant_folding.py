@@ -1,10 +1,12 @@
-"""Rewrite: an operation on number literals becomes its result."""
+"""Rewrite: an operation on number literals becomes its result, and a plus sign before anything goes."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from mimir_rw.promql.ast import BinaryExpr, BinaryOp, Expr, NumberLiteral, UnaryExpr, transform
+from mimir_rw.promql.ast import BinaryExpr, BinaryOp, Call, Expr, NumberLiteral, UnaryExpr, transform
 from mimir_rw.promql.exec.operators import apply_scalars
 
 
@@ -13,9 +15,12 @@ def fold_constants(expr: Expr) -> Expr:
 
 
 def _fold(node: Expr) -> Expr:
+    if isinstance(node, UnaryExpr) and node.op is BinaryOp.ADD:
+        return node.expr
     if isinstance(node, UnaryExpr) and isinstance(node.expr, NumberLiteral):
-        value = -node.expr.value if node.op is BinaryOp.SUB else node.expr.value
-        return NumberLiteral(value, span=node.span)
+        return NumberLiteral(-node.expr.value, span=node.span)
+    if isinstance(node, Call) and node.func.name == "pi":
+        return NumberLiteral(math.pi, span=node.span)
     if isinstance(node, BinaryExpr) and isinstance(node.lhs, NumberLiteral) and isinstance(node.rhs, NumberLiteral):
         with np.errstate(all="ignore"):
             result = apply_scalars(node.op, np.array([node.lhs.value]), np.array([node.rhs.value]))

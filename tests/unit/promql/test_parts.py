@@ -124,7 +124,7 @@ def test_what_is_not_sharded(query: str) -> None:
 def test_rewrites_are_named() -> None:
     explanation = run("sum(requests_total)", PARTS["both"]).explanation
     assert explanation is not None
-    assert explanation.rewrites == ("sharding", "time splitting")
+    assert explanation.rewrites == ("projection", "sharding", "time splitting")
 
 
 def test_results_of_earlier_parts_count_as_memory() -> None:
