@@ -19,6 +19,7 @@ _LIMITS = PushLimits(
     future_grace_ms=1 << 50,
     past_grace_ms=0,
     utf8_names=False,
+    exemplars=True,
 )
 
 Row = tuple[Mapping[str, str], Sequence[tuple[int, float]]]

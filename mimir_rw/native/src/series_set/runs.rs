@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::encoded::EncodedSet;
 use super::histograms::HistogramRows;
 use crate::codec::Damaged;
+use crate::codec::histogram::chunks_of;
 use crate::codec::histogram::read::{decode_into, extent};
 use crate::codec::merge::merge_runs;
 use crate::codec::xor;
@@ -126,13 +127,12 @@ impl Run<'_> {
             Samples::Histograms(encoding, chunk) => {
                 decode_into(encoding, chunk, mint, maxt, ts, histograms)
             }
-            Samples::PlainHistograms(samples) => {
-                for (t, h) in samples.iter().filter(|s| mint <= s.0 && s.0 <= maxt) {
-                    ts.push(*t);
-                    histograms.push(Arc::new(h.to_float()));
-                }
-                Ok(())
-            }
+            // As chunks, so that they know the same about resets here and where they are sent to.
+            Samples::PlainHistograms(samples) => chunks_of(samples.iter().map(|(t, h)| (*t, &**h)))
+                .into_iter()
+                .try_for_each(|(encoding, _, _, chunk)| {
+                    decode_into(encoding, &chunk, mint, maxt, ts, histograms)
+                }),
             Samples::Chunk(_) | Samples::Plain(_) => Ok(()),
         }
     }
