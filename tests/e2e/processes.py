@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,14 +148,17 @@ def mimir_rw(directory: Path, *flags: str, port: int | None = None, data: Path |
     return Process(argv, port, "/ready", directory / "mimir-rw.log", cwd=directory)
 
 
-def prometheus(directory: Path, config: str, *, port: int | None = None) -> Process:
-    binary = need("prometheus", "prometheus")
+def prometheus(
+    directory: Path, config: str, *, port: int | None = None, flags: Sequence[str] = (), binary: str = ""
+) -> Process:
+    """binary: the one installed unless given."""
+    binary = binary or need("prometheus", "prometheus")
     port = port or free_port()
     path = directory / "prometheus.yml"
     path.write_text(config.replace("$PORT", str(port)))
     argv = [
         binary, f"--config.file={path}", f"--storage.tsdb.path={directory / 'prometheus'}",
-        f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
+        f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn", *flags,
     ]  # fmt: skip
     return Process(argv, port, "/-/ready", directory / "prometheus.log")
 

@@ -142,7 +142,8 @@ class IngesterPeer(Protocol):
 
     @property
     def extended(self) -> bool:
-        """Whether rows with histograms, exemplars or start timestamps may be."""
+        """Whether rows with histograms, exemplars or start timestamps may be; true also while there is no connection,
+        since a push is what makes one."""
         ...
 
     async def push_encoded(self, parts: Sequence[EncodedPart], *, timeout_s: float) -> list[PushResult | MimirError]:

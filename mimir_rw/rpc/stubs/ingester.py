@@ -133,7 +133,7 @@ class IngesterClient:
     @property
     def extended(self) -> bool:
         """See `IngesterPeer`."""
-        return self._peer.protocol >= EXTENDED_PROTOCOL
+        return not self._peer.protocol or self._peer.protocol >= EXTENDED_PROTOCOL
 
     async def push_encoded(self, parts: Sequence[EncodedPart], *, timeout_s: float) -> list[PushResult | MimirError]:
         """See `IngesterPeer`."""

@@ -22,6 +22,8 @@ pub mod validate;
 mod batch_codec_tests;
 #[cfg(test)]
 mod remote_write_tests;
+#[cfg(test)]
+mod remote_write_v2_tests;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

@@ -27,7 +27,7 @@ impl RecentMetadata {
             {
                 return false;
             }
-            if entries.len() >= self.entries_max {
+            if entries.len() >= self.entries_max && !entries.contains_key(&hash) {
                 entries.clear();
             }
             if self.entries_max > 0 {
