@@ -188,6 +188,20 @@ def _which_failure(case: Case) -> bool:
     return case.request.is_range and all(text.startswith(failures) for text in texts)
 
 
+def _spoilt_buckets(case: Case) -> bool:
+    """The job "twice" has two buckets of one bound."""
+    return case.found.kind == "value" and case.calls("histogram_quantiles") and '"job": "twice"' in case.found.text
+
+
+def _sorted_without_label(case: Case) -> bool:
+    """A row without a label that rows are sorted by: to the reference it comes after every other, and they after it."""
+    if case.found.kind != "order":
+        return False
+    calls = [n for n in case.nodes() if isinstance(n, ast.Call) and n.func.name.startswith("sort_by_label")]
+    names = {arg.value for call in calls for arg in call.args[1:] if isinstance(arg, ast.StringLiteral)}
+    return any(name not in row["metric"] for name in names for row in case.theirs["data"]["result"])
+
+
 _COUNTED = re.compile(r", from buckets .* over -?\d+ samples")
 _PLACE = re.compile(r" \(\d+:\d+\)$")
 _DUPLICATES = re.compile(r"for the match group .* operation: \[.*\]")
@@ -212,6 +226,10 @@ RULES = (
     Rule("merged rows", "1", "an error only where two equal label sets meet at one timestamp", _merged_rows),
     Rule("place of NaN infos", "17", "the scripts have the vector's place, the binary the quantile's", _place_of_nan),
     Rule("reconciled first", "9", "in what order histograms are added up is that of a map", _reconciled_first),
+    Rule(
+        "sorted without the label", "11", "its comparison with an empty value contradicts itself", _sorted_without_label
+    ),
+    Rule("double buckets", "12", "theirs adds equal bounds up again for each further quantile", _spoilt_buckets),
     Rule("which duplicates", "8", "two of several duplicates are named, in the order of a map", _which_duplicates),
     Rule("which failure", "8", "one of several errors of matching, each at steps of its own", _which_failure),
 )

@@ -51,8 +51,9 @@ def aggregation(ev: Evaluation, node: AggregateExpr) -> Vector:
     if node.op is AggregateOp.QUANTILE:
         assert node.param is not None
         quantile = ev.scalar(node.param)
-        check_quantiles(ev, quantile, node.param)
     vector = ev.vector(node.expr)
+    if quantile is not None and node.param is not None:
+        check_quantiles(ev, quantile, node.param)
     if len(vector.labels) == 0:
         return empty_vector(ev.steps)
     groups, labels = group_rows(node, vector)

@@ -117,7 +117,7 @@ def name_keeping_window_function(ev: Evaluation, node: Call) -> Vector:
 def quantile_over_time(ev: Evaluation, node: Call) -> Vector:
     quantile, source = ev.scalar(node.args[0]), windows(ev, node.args[1], node.func.name)
     if not ((quantile >= 0) & (quantile <= 1)).all():
-        check_quantiles(ev, quantile[_steps_with_samples(ev, source)], node.args[0])
+        check_quantiles(ev, quantile[_steps_with_samples(ev, source, "min_over_time")], node.args[0])
     return _with_params(ev, node, source, quantile)
 
 
@@ -140,9 +140,10 @@ def double_exponential_smoothing(ev: Evaluation, node: Call) -> Vector:
     return _with_params(ev, node, source, smoothing, trend)
 
 
-def _steps_with_samples(ev: Evaluation, source: WindowSource) -> NDArray[np.bool_]:
-    """Parameters are judged only where there is something to apply them to."""
-    present = over_steps(ev, source.run(ev, window_kernel(ev, "present_over_time", source)))
+def _steps_with_samples(ev: Evaluation, source: WindowSource, func: str = "present_over_time") -> NDArray[np.bool_]:
+    """Parameters are judged only where there is something to apply them to: where `func` has a result."""
+    silent = ev.with_annotations(ev.annotations.beside())
+    present = over_steps(ev, source.run(silent, window_kernel(silent, func, source)))
     return np.asarray(present.mask.any(axis=0))
 
 
