@@ -121,7 +121,7 @@ def _buckets(rng: random.Random) -> Iterator[Written]:
                 total = max(total, before) + rng.choice((0, 0, 1, 2))
                 counts[at][tick] = total
         if job == "falling":
-            for tick in rng.sample(range(TICKS), TICKS // 50):
+            for tick in rng.sample(range(TICKS), TICKS // 100):
                 counts[1][tick], counts[3][tick] = counts[3][tick], counts[1][tick]
         for bound, values in zip(bounds, counts, strict=True):
             yield Written(labelled("latency_seconds_bucket", job=job, le=bound), ticks(values))

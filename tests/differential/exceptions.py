@@ -111,7 +111,7 @@ def _chosen_among_equals(case: Case) -> bool:
         outer = outer.expr
     if isinstance(outer, ast.AggregateExpr) and outer.op.value in ("topk", "bottomk"):
         return case.found.kind == "value" or _per_time(case.ours) == _per_time(case.theirs)
-    return case.request.is_range
+    return case.request.is_range or case.aggregates("count_values")
 
 
 def _per_time(answer: Any) -> Any:

@@ -296,7 +296,7 @@ class Generator:
         op, matching = self.operator(""), ""
         if rng.random() < 0.3:
             op = rng.choice(v.SETS)
-        if rng.random() < 0.2:
+        if rng.random() < 0.12:
             labels = ", ".join(rng.sample(v.LABELS, rng.choice((0, 1, 2))))
             matching = f" {rng.choice(('on', 'ignoring', 'ignoring'))} ({labels})"
             if op not in v.SETS and rng.random() < 0.3:

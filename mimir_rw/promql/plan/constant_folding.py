@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,7 +17,7 @@ def fold_constants(expr: Expr) -> Expr:
 
 def _fold(node: Expr) -> Expr:
     if isinstance(node, UnaryExpr) and node.op is BinaryOp.ADD:
-        return node.expr
+        return replace(node.expr, span=node.span)
     if isinstance(node, UnaryExpr) and isinstance(node.expr, NumberLiteral):
         return NumberLiteral(-node.expr.value, span=node.span)
     if isinstance(node, Call) and node.func.name == "pi":
