@@ -161,7 +161,7 @@ def differences(
             out.append(f"{key}: other timestamps")
         else:
             pairs = zip(a[key], b[key], strict=True)
-            bad = [(t, v, w) for (t, v), (_, w) in pairs if not _equal(v, w, tolerance)]
+            bad = [(t, v, w) for (t, v), (_, w) in pairs if not equal(v, w, tolerance)]
             if bad:
                 out.append(f"{key}: at {bad[0][0]} ours {bad[0][1]}, theirs {bad[0][2]}")
         if len(out) > 4:
@@ -169,8 +169,13 @@ def differences(
     return out
 
 
-def _equal(a: str, b: str, tolerance: float) -> bool:
+def equal(a: Any, b: Any, tolerance: float) -> bool:
+    """Numbers, or lists and objects of them, within a relative tolerance."""
     if a == b:
         return True
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key], tolerance) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(equal(x, y, tolerance) for x, y in zip(a, b, strict=True))
     x, y = float(a), float(b)
     return abs(x - y) <= tolerance * max(abs(x), abs(y))

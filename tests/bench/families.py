@@ -1,8 +1,9 @@
 """A query for each family of operators, and the series that they ask about.
 
-Four metrics of `n` series each, at 15 s: `bench_requests_total` (counters with a reset now and then), `bench_depth`
-(gauges), `bench_seconds_bucket` (n/10 classic histograms of ten buckets), and `bench_target` (one constant series an
-instance). Labels: job (20 values), instance (one of n/10), and code, queue or le (10 values).
+Metrics of `n` series each, at 15 s: `bench_requests_total` (counters with a reset now and then), `bench_depth`
+(gauges), `bench_seconds_bucket` (n/10 classic histograms of ten buckets), and with one series an instance
+`bench_target` (constant) and `bench_native_seconds` (native histograms). Labels: job (20 values), instance (one of
+n/10), and code, queue or le (10 values).
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from mimir_rw.testing.remote_write import compress, field, labels, uvarint
 INTERVAL_MS = 15_000
 BLOCK_SAMPLES = 20
 SERIES_PER_BODY = 2_000
-METRICS = ("bench_requests_total", "bench_depth", "bench_seconds_bucket", "bench_target")
+NATIVE = "bench_native_seconds"
+METRICS = ("bench_requests_total", "bench_depth", "bench_seconds_bucket", "bench_target", NATIVE)
+PER_INSTANCE = ("bench_target", NATIVE)
+NATIVE_BUCKETS = 12
 _LE = ("0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "+Inf")
 
 FAMILIES: dict[str, str] = {
@@ -89,6 +93,14 @@ FAMILIES: dict[str, str] = {
     "offset": "bench_depth - bench_depth offset 5m",
     "at": "bench_depth / bench_depth @ end()",
     "scalar": "bench_depth / scalar(sum(bench_depth))",
+    "native_rate": "rate(bench_native_seconds[5m])",
+    "native_sum": "sum by (job) (rate(bench_native_seconds[5m]))",
+    "native_quantile": "histogram_quantile(0.9, sum by (job) (rate(bench_native_seconds[5m])))",
+    "native_quantile_all": "histogram_quantile(0.9, rate(bench_native_seconds[5m]))",
+    "native_fraction": "histogram_fraction(0, 0.1, rate(bench_native_seconds[5m]))",
+    "native_count": "sum by (job) (histogram_count(bench_native_seconds))",
+    "native_over_time": "histogram_avg(avg_over_time(bench_native_seconds[5m]))",
+    "native_scaled": "histogram_sum(bench_native_seconds * 2 - bench_native_seconds)",
 }  # fmt: skip
 NOT_IN_PROMETHEUS_2 = frozenset(
     {"mad_over_time", "limitk", "limit_ratio", "sort_by_label", "smoothing", "histogram_fraction"}
@@ -111,7 +123,7 @@ class FamilyLoad:
 
 
 def series_labels(metric: str, index: int) -> dict[str, str]:
-    instance, place = divmod(index, 10)
+    instance, place = (index, 0) if metric in PER_INSTANCE else divmod(index, 10)
     pairs = {
         "__name__": metric,
         "cluster": "prod-0",
@@ -122,8 +134,8 @@ def series_labels(metric: str, index: int) -> dict[str, str]:
     }
     last = {"bench_depth": ("queue", f"q{place}"), "bench_seconds_bucket": ("le", _LE[place])}
     name, value = last.get(metric, ("code", f"{(2, 3, 4, 5)[place % 4]}0{place}"))
-    if metric == "bench_target":
-        return {**pairs, "zone": f"zone-{instance % 3}"}
+    if metric in PER_INSTANCE:
+        return {**pairs, "zone": f"zone-{instance % 3}"} if metric != NATIVE else pairs
     return {**pairs, name: value}
 
 
@@ -143,16 +155,18 @@ def bodies(load: FamilyLoad) -> Iterator[list[bytes]]:
             values = _values(metric, state[metric], count, rng)
             for low in range(0, len(found), SERIES_PER_BODY):
                 part = slice(low, low + SERIES_PER_BODY)
-                made.append(_body(found[part], times, values[part]))
+                samples = _native_samples(values[part]) if metric == NATIVE else _float_samples(values[part])
+                made.append(_body(found[part], times, samples))
         yield made
 
 
 def _count(metric: str, series: int) -> int:
-    return max(1, series // 10) * 10 if metric != "bench_target" else max(1, series // 10)
+    return max(1, series // 10) * (1 if metric in PER_INSTANCE else 10)
 
 
 def _values(metric: str, state: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """The next `count` values of each series; `state` becomes the last of them."""
+    """The next `count` values of each series (for native histograms: numbers of observations); `state` becomes the last
+    of them."""
     shape = (len(state), count)
     if metric == "bench_depth":
         return np.round(50 + 40 * rng.random(shape), 2)
@@ -169,13 +183,52 @@ def _values(metric: str, state: NDArray[np.float64], count: int, rng: np.random.
     return values
 
 
-def _body(heads: list[bytes], times: NDArray[np.int64], values: NDArray[np.float64]) -> bytes:
-    """All samples have 18 bytes: times since 2004 are varints of six."""
-    varint = np.frombuffer(b"".join(uvarint(int(t)) for t in times), dtype=np.uint8).reshape(-1, 6)
-    samples = np.empty((len(heads), len(times), 18), dtype=np.uint8)
-    samples[:, :, :3] = (0x12, 16, 0x09)
-    samples[:, :, 3:11] = np.ascontiguousarray(values, dtype="<f8").view(np.uint8).reshape(*values.shape, 8)
-    samples[:, :, 11] = 0x10
-    samples[:, :, 12:] = varint
+def _body(heads: list[bytes], times: NDArray[np.int64], samples: NDArray[np.uint8]) -> bytes:
+    """samples: (series, times, bytes); the last six bytes of each are the place of its time, which is a varint of six
+    since 2004."""
+    samples[:, :, -6:] = np.frombuffer(b"".join(uvarint(int(t)) for t in times), dtype=np.uint8).reshape(-1, 6)
     rows = samples.reshape(len(heads), -1)
     return compress(b"".join(field(1, head + row.tobytes()) for head, row in zip(heads, rows, strict=True)))
+
+
+def _float_samples(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    samples = np.empty((*values.shape, 18), dtype=np.uint8)
+    samples[:, :, :3] = (0x12, 16, 0x09)
+    samples[:, :, 3:11] = _doubles(values)
+    samples[:, :, 11] = 0x10
+    return samples
+
+
+def _native_samples(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Integer histograms of schema 3 with so many observations in each bucket, more in the later ones. Counts are
+    varints of four bytes each, so that all samples have one length."""
+    counts = values[:, :, np.newaxis].astype(np.int64) * (1 + np.arange(NATIVE_BUCKETS + 1) % 5)
+    steps = np.diff(counts[:, :, 1:], axis=2, prepend=0)
+    count, zeros = _varints(counts.sum(axis=2)), _varints(counts[:, :, 0])
+    deltas = _varints(np.where(steps < 0, -2 * steps - 1, 2 * steps)).reshape(*values.shape, -1)
+    sums = _doubles(counts.sum(axis=2) / 16.0)
+    span = field(11, b"\x08\x05\x10" + uvarint(NATIVE_BUCKETS))
+    threshold = b"\x20\x06\x29" + np.float64(1e-3).tobytes() + b"\x30"
+    parts: list[bytes | NDArray[np.uint8]] = [
+        b"\x08", count, b"\x19", sums, threshold, zeros, span + b"\x62" + uvarint(deltas.shape[2]), deltas, b"\x78",
+        bytes(6),
+    ]  # fmt: skip
+    size = sum(part.shape[2] if isinstance(part, np.ndarray) else len(part) for part in parts)
+    parts.insert(0, b"\x22" + uvarint(size))
+    constant = [
+        part
+        if isinstance(part, np.ndarray)
+        else np.broadcast_to(np.frombuffer(part, dtype=np.uint8), (*values.shape, len(part)))
+        for part in parts
+    ]
+    return np.concatenate(constant, axis=2)
+
+
+def _doubles(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(values, dtype="<f8").view(np.uint8).reshape(*values.shape, 8)
+
+
+def _varints(numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Four bytes for each number below 2^28."""
+    groups = numbers[..., np.newaxis] >> np.array([0, 7, 14, 21]) & 0x7F
+    return (groups | np.array([0x80, 0x80, 0x80, 0])).astype(np.uint8)

@@ -20,13 +20,16 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import client, gossip_bench
+from tests.bench import client, gossip_bench, query_lanes
+from tests.bench.families import FAMILIES
 from tests.bench.load import Load, bodies, series_created
 from tests.bench.rolling import Rolling, rolling_restarts
-from tests.bench.servers import Recipe, Server, mimir_rw, mimir_rw_cluster, peers, running
+from tests.bench.servers import Recipe, Server, mimir_rw, mimir_rw_cluster, peers, prometheus, running
+from tests.differential.peers import reference_binary, version_of
 
 KIB = 1024
-LANES = ("ordered", "shuffled", "churning", "large", "rolling", "gossip")
+FAMILY_LANES = ("week", "wide")
+LANES = ("ordered", "shuffled", "churning", "large", "rolling", "gossip", *FAMILY_LANES)
 PACED_STEPS = 20
 PACED_CONNECTIONS = 16
 CLUSTER = "mimir-rw RF 3"
@@ -246,6 +249,34 @@ def gossip_verdict(parts: list[float]) -> tuple[str, bool]:
     return f"gossip: {gossip_bench.in_words(parts)} (hold {GOSSIP_HOLD:.2f})", parts[-1] <= GOSSIP_HOLD
 
 
+def family_lane(name: str, args: argparse.Namespace, end_ms: int, console: Console) -> list[tuple[str, bool]]:
+    """Prints the tables of a lane of operator families; what is held of it."""
+    results: list[tuple[str, bool]] = []
+    recipes = family_recipes(args)
+    for lane in query_lanes.lanes_of(name, args.days):
+        with tempfile.TemporaryDirectory(prefix="mimir-rw-bench-") as work:
+            queries = args.query or list(FAMILIES)
+            columns = [query_lanes.measure(recipe, lane, queries, end_ms, Path(work), console) for recipe in recipes]
+            console.print(query_lanes.table(lane, columns))
+            if columns[0].name == "mimir-rw":
+                results += query_lanes.verdicts(lane, columns)
+    return results
+
+
+def family_recipes(args: argparse.Namespace) -> list[Recipe]:
+    """Ourselves in one process, VictoriaMetrics, and the reference."""
+    binary = args.prometheus or reference_binary()
+    major, minor = version_of(binary)
+    experimental = ("--enable-feature=promql-experimental-functions",) if major > 2 else ()
+    vm = [recipe for recipe in peers(args.newest if args.newest.is_dir() else None) if "victoria" in recipe.name]
+    recipes = [
+        mimir_rw("mimir-rw", "-query-frontend.enabled-promql-experimental-functions=all", *args.extra.split()),
+        *vm,
+        prometheus(f"prometheus {major}.{minor}", binary, *experimental),
+    ]
+    return [r for r in recipes if not args.only or r.name.startswith(tuple(args.only))]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     parser.add_argument("--series", type=int, default=50_000)
@@ -257,6 +288,9 @@ def main() -> int:
     parser.add_argument("--lane", action="append", choices=LANES)
     parser.add_argument("--only", action="append", help="servers whose name begins with this (mimir-rw, prometheus …)")
     parser.add_argument("--newest", type=Path, default=Path(".bench/newest/usr/bin"), help="directory of newer peers")
+    parser.add_argument("--days", type=float, default=7.0, help="of the lane week")
+    parser.add_argument("--query", action="append", choices=FAMILIES, help="of the lanes week and wide")
+    parser.add_argument("--prometheus", default="", help="the reference of these lanes, else the newest found")
     parser.add_argument("--extra", default="", help="more flags for mimir-rw, separated by blanks")
     args = parser.parse_args()
     console = Console(width=max(120, Console().width), highlight=False)
@@ -274,6 +308,9 @@ def main() -> int:
     if columns and columns[0].name == "mimir-rw":
         results += verdicts(columns)
     results += cluster_verdicts(columns)
+    for name in FAMILY_LANES:
+        if wanted(args, name):
+            results += family_lane(name, args, end_ms, console)
     if wanted(args, "gossip"):
         console.print("[dim]gossip at rest[/dim]")
         results.append(gossip_verdict(gossip_bench.measure()))

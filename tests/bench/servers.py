@@ -35,6 +35,7 @@ class Recipe:
     query_extra: str = ""
     cluster: bool = False
     """Three zones behind nginx instead of one process; `argv` then gives flags for each server."""
+    native_histograms: bool = True
 
 
 @dataclass(slots=True)
@@ -59,6 +60,15 @@ class Server:
         """Resident bytes of all its processes."""
         return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE for pid in self.pids)
 
+    def forget_peak(self) -> None:
+        """`peak_rss` counts from now on."""
+        for pid in self.pids:
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+    def peak_rss(self) -> int:
+        """The most that each of its processes has held, added up."""
+        return sum(_status_kib(pid, "VmHWM") for pid in self.pids) * 1024
+
     def wal_bytes(self) -> int | None:
         if self.recipe.wal is None:
             return None
@@ -69,6 +79,11 @@ def cpu_seconds(pid: int) -> float:
     stat = Path(f"/proc/{pid}/stat").read_text()
     fields = stat[stat.rindex(")") + 2 :].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def _status_kib(pid: int, key: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(f"{key}:")).split()[1])
 
 
 def free_port() -> int:
@@ -124,7 +139,7 @@ def victoria_metrics(name: str, binary: str) -> Recipe:
             binary, f"-httpListenAddr=127.0.0.1:{port}", f"-storageDataPath={data}/data", "-loggerLevel=ERROR",
             "-search.latencyOffset=0s", "-search.maxUniqueTimeseries=5000000", "-retentionPeriod=12",
         ],
-        "/api/v1/write", "", "/health", None, "nocache=1",
+        "/api/v1/write", "", "/health", None, "nocache=1", native_histograms=False,
     )  # fmt: skip
 
 
