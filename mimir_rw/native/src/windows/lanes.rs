@@ -217,6 +217,8 @@ impl LaneFn for Avg {
 pub struct Moments<const L: usize> {
     count: f64,
     mean: Sums<L>,
+    /// Of the mean.
+    total: [f64; L],
     aux: Sums<L>,
 }
 
@@ -227,6 +229,7 @@ impl<const L: usize> Lanes<L> for Moments<L> {
         Self {
             count: 0.0,
             mean: Sums::ZERO,
+            total: [0.0; L],
             aux: Sums::ZERO,
         }
     }
@@ -234,18 +237,18 @@ impl<const L: usize> Lanes<L> for Moments<L> {
     #[inline(always)]
     fn add(&mut self, x: [f64; L]) {
         self.count += 1.0;
-        let mean = self.mean.total();
-        let delta: [f64; L] = std::array::from_fn(|k| x[k] - mean[k]);
+        let delta: [f64; L] = std::array::from_fn(|k| x[k] - self.total[k]);
         self.mean.add(delta.map(|d| d / self.count));
-        let mean = self.mean.total();
+        self.total = self.mean.total();
         self.aux
-            .add(std::array::from_fn(|k| delta[k] * (x[k] - mean[k])));
+            .add(std::array::from_fn(|k| delta[k] * (x[k] - self.total[k])));
     }
 
     fn lane(&self, k: usize) -> Moments<1> {
         Moments {
             count: self.count,
             mean: self.mean.lane(k),
+            total: [self.total[k]],
             aux: self.aux.lane(k),
         }
     }
