@@ -55,6 +55,11 @@ const TARGETS: &[Target] = &[
         seeds: targets::histogram_chunk::seeds,
     },
     Target {
+        name: "histograms",
+        run: targets::histograms::target,
+        seeds: targets::histograms::seeds,
+    },
+    Target {
         name: "wal_record",
         run: targets::wal::target_record,
         seeds: targets::wal::seeds_record,

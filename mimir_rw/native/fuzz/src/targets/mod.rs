@@ -4,6 +4,7 @@ pub mod batch;
 pub mod chunk;
 pub mod go_regex;
 pub mod histogram_chunk;
+pub mod histograms;
 pub mod proto;
 pub mod remote_write;
 pub mod series_set;

@@ -2,7 +2,9 @@
 
 use _native::batch::WriteBatch;
 use _native::wire::known::{KnownSeries, LabelLimits};
-use _native::wire::remote_write::{Context, DecodeFault, Push, PushLimits, decode, decode_message};
+use _native::wire::remote_write::{
+    Context, DecodeFault, Push, PushLimits, Version, decode, decode_message,
+};
 use _native::wire::series::{SeriesHasher, TokenHasher, canonical_labels, write_label};
 
 const BYTES_MAX: usize = 1 << 22;
@@ -76,6 +78,8 @@ fn run(decoded: impl Fn(&Context<'_>) -> Result<Push, DecodeFault>) {
         limits: &limits,
         now_ms: NOW_MS,
         bytes_max: BYTES_MAX,
+        recent_metadata: None,
+        version: Version::V1,
     };
     let results = [
         decoded(&context(&none)),
@@ -140,6 +144,8 @@ pub fn batch(message: Vec<u8>) -> WriteBatch {
         limits: &limits,
         now_ms: NOW_MS,
         bytes_max: BYTES_MAX,
+        recent_metadata: None,
+        version: Version::V1,
     };
     decode_message(message, &context)
         .map(|push| push.batch)
