@@ -72,6 +72,9 @@ pub trait LaneFn {
 const LANES: usize = 8;
 
 /// Windows that begin one sample after the other: what they take in step are neighbours.
+///
+/// Functions of their own: inlined into the loop over windows, the state does not stay in registers.
+#[inline(never)]
 fn add_neighbours<F: LaneFn>(state: &mut F::State<LANES>, values: &[f64]) {
     for x in values.windows(LANES) {
         if let Ok(x) = x.try_into() {
@@ -81,6 +84,7 @@ fn add_neighbours<F: LaneFn>(state: &mut F::State<LANES>, values: &[f64]) {
 }
 
 /// Windows of one length, turned into rows of what they take in step, block by block.
+#[inline(never)]
 fn add_side_by_side<F: LaneFn>(state: &mut F::State<LANES>, windows: [&[f64]; LANES]) {
     const BLOCK: usize = 64;
     let mut rows = [[0.0; LANES]; BLOCK];
