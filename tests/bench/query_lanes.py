@@ -46,9 +46,10 @@ class Lane:
     step_s: int
     """Of the queries."""
 
-    def load(self, end_ms: int, *, native: bool) -> FamilyLoad:
-        metrics = METRICS if native else tuple(metric for metric in METRICS if metric != NATIVE)
-        return FamilyLoad(self.series, self.steps, end_ms, metrics)
+    def load(self, end_ms: int, queries: list[str], *, native: bool) -> FamilyLoad:
+        """Only the metrics that the queries ask for."""
+        asked = [metric for metric in METRICS if any(metric in FAMILIES[name] for name in queries)]
+        return FamilyLoad(self.series, self.steps, end_ms, tuple(m for m in asked if native or m != NATIVE))
 
     def query(self, name: str) -> str:
         """A hundred thousand series as an answer would measure JSON and little else: they are added up."""
@@ -107,7 +108,7 @@ def measure(recipe: Recipe, lane: Lane, queries: list[str], end_ms: int, work: P
     column = Column(recipe.name)
     place = recipe.name.replace(" ", "-")
     console.print(f"[dim]{recipe.name}: {lane.name}, {lane.series:,} series x {lane.steps:,} scrapes[/dim]")
-    load = lane.load(end_ms, native=recipe.native_histograms)
+    load = lane.load(end_ms, queries, native=recipe.native_histograms)
     with running(recipe, work / place) as server:
         column.ingest_s = client.replay(server, bodies(load), 2)
         settle(server)
