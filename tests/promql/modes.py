@@ -23,8 +23,9 @@ MODES = {
 
 
 def run_file(path: Path, mode: str = "plain") -> list[CaseResult]:
-    """A script named start_timestamps is run with these in use."""
-    options = replace(MODES[mode], start_timestamps=path.stem == "start_timestamps")
+    """A script named start_timestamps is run with these in use, one named eager without delayed name removal."""
+    eager, starts = path.stem == "eager", path.stem == "start_timestamps"
+    options = replace(MODES[mode], start_timestamps=starts, delayed_name_removal=not eager)
     engine = Engine(clock=SystemClock(), offload=InlineOffload(), options=options)
     commands = parse_script(path.read_bytes().decode("utf-8", "surrogateescape"))
     return asyncio.run(run_script(commands, file=path.name, engine=EngineUnderTest(engine)))

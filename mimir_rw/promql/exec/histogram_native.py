@@ -13,7 +13,7 @@ from mimir_rw._native import LabelFrame
 from mimir_rw.model.labels import METRIC_NAME
 from mimir_rw.promql.ast import Call, Expr
 from mimir_rw.promql.exec.evaluation import Evaluation
-from mimir_rw.promql.exec.values import BoolMatrix, FloatMatrix, Vector, drop_names, empty_vector, merge_equal_rows
+from mimir_rw.promql.exec.values import BoolMatrix, FloatMatrix, Vector, drop_names, empty_vector
 
 MOMENTS = {
     "histogram_avg": "avg",
@@ -32,10 +32,8 @@ def moment(ev: Evaluation, node: Call) -> Vector:
         return empty_vector(ev.steps)
     cells = vector.histograms
     floats = _floats(vector, *_native.histogram_moment(MOMENTS[node.func.name], cells.column, cells.index))
-    if ev.delayed_name_removal:
-        return drop_names(floats, delayed=True)
     # Prometheus leaves type and unit here.
-    return merge_equal_rows(replace(floats, labels=floats.labels.drop([METRIC_NAME])))
+    return drop_names(floats, delayed=ev.delayed_name_removal, names=(METRIC_NAME,))
 
 
 def quantile(ev: Evaluation, vector: Vector, quantiles: NDArray[np.float64], node: Expr) -> Vector:

@@ -205,9 +205,9 @@ def rank_by_appearance(ids: Rows, distinct: int) -> tuple[Rows, Rows]:
     return rank[ids], first[order]
 
 
-def drop_metadata(labels: LabelFrame) -> tuple[LabelFrame, bool]:
-    """Labels without name, type and unit; and whether rows that differed before may be equal now."""
-    present = [name for name in METADATA_LABELS if name in labels.names]
+def drop_metadata(labels: LabelFrame, names: tuple[str, ...] = METADATA_LABELS) -> tuple[LabelFrame, bool]:
+    """Labels without `names`; and whether rows that differed before may be equal now."""
+    present = [name for name in names if name in labels.names]
     if not present:
         return labels, False
     collapsed = False
@@ -217,14 +217,15 @@ def drop_metadata(labels: LabelFrame) -> tuple[LabelFrame, bool]:
     return labels.drop(present), collapsed
 
 
-def drop_names(vector: Vector, *, delayed: bool) -> Vector:
-    """The vector as a name-dropping function leaves it: marked if name removal is delayed, else without names.
+def drop_names(vector: Vector, *, delayed: bool, names: tuple[str, ...] = METADATA_LABELS) -> Vector:
+    """The vector as a name-dropping function leaves it: marked if name removal is delayed, else without `names`.
 
-    Raises QueryFailed when two series become one.
+    Rows that were equal before (labels that nobody needs are not read) stay apart. Raises QueryFailed when two series
+    become one.
     """
     if delayed:
         return replace(vector, unnamed=np.ones(len(vector.labels), dtype=np.bool_))
-    labels, collapsed = drop_metadata(vector.labels)
+    labels, collapsed = drop_metadata(vector.labels, names)
     dropped = replace(vector, labels=labels)
     return merge_equal_rows(dropped) if collapsed else dropped
 
