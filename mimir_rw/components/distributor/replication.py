@@ -27,7 +27,10 @@ from mimir_rw.ring.operations import WRITE_NO_EXTEND
 from mimir_rw.ring.placement import Placement
 from mimir_rw.ring.quorum import BatchOutcome, BatchTracker
 from mimir_rw.ring.view import RingView
-from mimir_rw.rpc.contracts.ingester import NO_ROWS, Ingester, PushResult, Rejection, U32Column
+from mimir_rw.rpc.contracts.ingester import Ingester, PushResult, Rejection, U32Column
+
+Answered = tuple[Rejection, ...]
+"""All that one ingester refused of its part: a row can be refused for several reasons, for some of its samples each."""
 
 
 class RingSource(Protocol):
@@ -121,7 +124,7 @@ class RingStore:
         try:
             async with asyncio.timeout(self._timeout_s):
                 outcome = await push.decided
-                return Stored(refusals(outcome), push.exemplars_refused())
+                return Stored(refusals(outcome, batch.series_count), push.exemplars_refused())
         except TimeoutError:
             raise Unavailable(
                 f"no quorum of ingesters answered within {self._timeout_s:g} s (-distributor.remote-timeout)"
@@ -157,7 +160,7 @@ class _Push:
     """What one push waits for."""
 
     def __init__(self, placement: Placement, batch: WriteBatch) -> None:
-        self._tracker: BatchTracker[Rejection] = BatchTracker(placement)
+        self._tracker: BatchTracker[Answered] = BatchTracker(placement)
         self._metadata_row = np.array([batch.series_count], dtype=np.uint32)
         self._answers = 0
         self._exemplars_refused = 0
@@ -168,7 +171,7 @@ class _Push:
         if batch.exemplar_count:
             for held in placement.by_instance():
                 self._held[held.instance.id] = self._rows if held.rows is None else len(held.rows)
-        self.decided: asyncio.Future[BatchOutcome[Rejection]] = asyncio.get_running_loop().create_future()
+        self.decided: asyncio.Future[BatchOutcome[Answered]] = asyncio.get_running_loop().create_future()
 
     def answered(self, instance_id: str, outcome: PartOutcome) -> None:
         if self.decided.done():
@@ -176,7 +179,8 @@ class _Push:
         if isinstance(outcome, PushResult):
             self._answers += self._held.get(instance_id, 0)
             self._exemplars_refused += outcome.exemplars_refused
-            refused = [(r.rows if len(r.rows) else self._metadata_row, r) for r in outcome.rejections]
+            rows = [r.rows if len(r.rows) else self._metadata_row for r in outcome.rejections]
+            refused = [(np.unique(np.concatenate(rows)), outcome.rejections)] if rows else []
             decision = self._tracker.answered(instance_id, refused)
         else:
             decision = self._tracker.failed(instance_id, outcome)
@@ -219,16 +223,27 @@ def _share(rows: U32Column, series: int) -> Share:
     return Share(None if len(rows) == series else rows, metadata)
 
 
-def refusals(outcome: BatchOutcome[Rejection]) -> list[Rejection]:
-    """What a decided push is answered with. Raises what kept it from a quorum."""
+def refusals(outcome: BatchOutcome[Answered], series: int) -> list[Rejection]:
+    """What a decided push of so many series is answered with. Raises what kept it from a quorum.
+
+    Where an ingester refused samples of several rows for one reason, and a quorum refused only some of the rows, it is
+    taken that each row had as many of them."""
     if outcome.error is not None:
         raise outcome.error
     found = []
     for refused in outcome.refused:
-        cause = refused.cause
-        if isinstance(cause, MimirError):
-            raise cause
-        count = cause.count * len(refused.rows) // max(len(cause.rows), 1) if len(cause.rows) else cause.count
-        about_series = len(cause.rows) > 0
-        found.append(Rejection(cause.error_id, max(count, 1), cause.first, refused.rows if about_series else NO_ROWS))
+        if isinstance(refused.cause, MimirError):
+            raise refused.cause
+        parts = [_about(said, refused.rows, series) for said in refused.cause]
+        found += [part for part in parts if part is not None]
     return found
+
+
+def _about(said: Rejection, refused: U32Column, series: int) -> Rejection | None:
+    """The part of a rejection that is about these rows; the metadata is the row after the series."""
+    if not len(said.rows):
+        return said if series in refused else None
+    rows = np.intersect1d(said.rows, refused)
+    if not len(rows):
+        return None
+    return Rejection(said.error_id, max(said.count * len(rows) // len(said.rows), 1), said.first, rows)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mimir_rw._native import WriteBatch
+from mimir_rw.components.distributor.core import written
 from mimir_rw.components.distributor.replication import RingStore
 from mimir_rw.components.distributor.sender import LocalSender, Sender
 from mimir_rw.components.distributor.senders import Senders
@@ -18,6 +19,7 @@ from mimir_rw.model.errors import BadRequest, MimirError, Overloaded, Unavailabl
 from mimir_rw.ring.desc import InstanceDesc, InstanceState
 from mimir_rw.ring.operations import WRITE_NO_EXTEND as WRITE
 from mimir_rw.ring.settings import RingSettings
+from mimir_rw.rpc.contracts.distributor import Written
 from mimir_rw.rpc.contracts.ingester import PushPart, PushResult, Rejection
 from tests.unit.components.distributor.ingesters import FakeRing, instance
 from tests.unit.tsdb.batches import KEY, START_MS, batch, up
@@ -189,6 +191,50 @@ async def test_rows_refused_by_a_quorum_are_counted_and_the_others_stored() -> N
         refused = await b.push(many())
         assert {r.error_id for r in refused} == {"max-series-per-user"}
         assert sum(r.count for r in refused) == 3
+
+
+def refusing_samples(part: PushPart) -> PushResult:
+    """Of each row one sample for being late and one for being another at its time; of row 7 only the second."""
+    rows = {dict(part.batch.row_labels(i))["instance"]: i for i in range(part.batch.series_count)}
+    late = np.array(sorted(row for name, row in rows.items() if name != "7"), dtype=np.uint32)
+    other = np.arange(part.batch.series_count, dtype=np.uint32)
+    rejections = (
+        Rejection("sample-out-of-order", len(late), "late", late),
+        Rejection("sample-duplicate-timestamp", len(other), "other", other),
+    )
+    return PushResult(0, tuple(r for r in rejections if r.count))
+
+
+async def test_a_row_refused_for_two_reasons_counts_for_both() -> None:
+    times = [(START_MS + i, float(i)) for i in range(3)]
+    what = batch(*(up(str(n), *times) for n in range(10)))
+    for instances in (THREE, SIX):
+        async with bed(instances) as b:
+            for each in b.ingesters.values():
+                each.answer = refusing_samples
+            refused = await b.push(what)
+            counts: dict[str, int] = {}
+            for r in refused:
+                counts[r.error_id] = counts.get(r.error_id, 0) + r.count
+            assert counts == {"sample-out-of-order": 9, "sample-duplicate-timestamp": 10}
+            assert written(what, refused, 0) == Written(11, 0, 0)
+
+
+async def test_metadata_that_a_quorum_has_is_not_refused_with_rows_that_none_has() -> None:
+    async with bed(THREE) as b:
+        what = batch(*(up(str(n), (START_MS, 1.0)) for n in range(4)), metadata=[(2, "up", "", "")])
+        full = Rejection("max-metadata-per-user", 1, "full")
+        row = np.array([3], dtype=np.uint32)
+        last = Rejection("max-series-per-user", 1, "full", row)
+        b.ingesters["c-0"].answer = refusing("3")
+        b.ingesters["a-0"].answer = lambda part: PushResult(3, (last, full))
+        for id in ("a-0", "b-0"):
+            b.ingesters[id].gate.clear()
+        pushed = asyncio.ensure_future(b.push(what))
+        for id in ("a-0", "b-0"):
+            await settle()
+            b.ingesters[id].gate.set()
+        assert [(r.error_id, r.count) for r in await pushed] == [("max-series-per-user", 1)]
 
 
 async def test_rows_refused_in_one_zone_only_are_stored() -> None:
