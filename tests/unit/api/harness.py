@@ -232,8 +232,10 @@ def build_site(
     cluster=None,
     gossip=None,
     start_seconds_max=0.01,
+    distributor=None,
 ):
-    """cluster, gossip: what serves the pages of rings and of gossip; without them there are none."""
+    """cluster, gossip: what serves the pages of rings and of gossip; without them there are none. distributor: in the
+    place of the fake one."""
     metrics = Metrics()
     clock = StillClock()
     offload = InlineOffload()
@@ -250,7 +252,7 @@ def build_site(
         rng=seeded_rng(1),
         start_seconds_max=start_seconds_max,
     )
-    distributor, place = FakeDistributor(), FakePlace()
+    distributor, place = distributor or FakeDistributor(), FakePlace()
     queries = FakeQueries()
     prefixes = prefixes or Prefixes()
     root = prefixes.root

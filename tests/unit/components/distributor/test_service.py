@@ -112,7 +112,6 @@ async def bed(
         config=config or DistributorConfig(),
         limits=Limits(defaults=tenant_limits or TenantLimits()),
         instance_limits=instance_limits,
-        store=store,
         peers=peers,
         offload=offload or InlineOffload(),
         clock=clock,
@@ -121,7 +120,7 @@ async def bed(
             discarded_samples=metrics.counters("cortex_discarded_samples_total", "", ("reason", "user")),
             discarded_exemplars=metrics.counters("cortex_discarded_exemplars_total", "", ("reason", "user")),
         ),
-        **{"series_key": lambda: KEY, **more},
+        **{"series_key": lambda: KEY, "store": store, **more},
     )
     life = asyncio.ensure_future(service.live())
     await service.wait_state(ServiceState.RUNNING)
