@@ -19,7 +19,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport CONDA_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down status test test-tools bench lint fmt docs e2e fuzz sim containers clean
+.PHONY: help install up down status test test-tools reference bench lint fmt docs e2e fuzz sim containers clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -70,7 +70,10 @@ test: install test-tools ## install what the tests need and run them
 	@$(BIN)/python -m pytest -n 2 -m 'not slow and not docker' $(ARGS)
 	@scripts/cargo-python test --quiet --release --manifest-path $(CRATE)/Cargo.toml
 
-e2e: install test-tools ## the slow lanes: crashes, full disks, bombs
+reference:
+	@scripts/reference-prometheus
+
+e2e: install test-tools reference ## the slow lanes: crashes, full disks, bombs
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
 fuzz: install ## mutate the input of every native decoder, ARGS='--runs N --seed S'

@@ -12,6 +12,8 @@ import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from mimir_rw.testing.remote_write import compress
 from tests.differential.data import Written
 from tests.differential.generator import Dialect, Request
@@ -48,6 +50,18 @@ def version_of(binary: str) -> Version:
     told = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True)
     found = re.search(r"version (\d+)\.(\d+)", told.stdout + told.stderr)
     return (int(found[1]), int(found[2])) if found else REFERENCE
+
+
+def reference_since(since: Version, why: str) -> str:
+    """A binary of at least that version. Without one the test is skipped on a user's machine and fails in CI."""
+    binary = reference_binary()
+    if version_of(binary) < since:
+        wanted = ".".join(map(str, since))
+        text = f"Prometheus before {wanted} {why} (scripts/reference-prometheus builds a newer one)"
+        if os.environ.get("CI"):
+            pytest.fail(text)
+        pytest.skip(text)
+    return binary
 
 
 _BEFORE_REFERENCE = ("first_over_time", "rate(", "increase(", "clamp", "absent", "topk", "bottomk")

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from mimir_rw.testing.remote_write import uvarint
-from tests.differential.peers import reference_binary, version_of
+from tests.differential.peers import reference_since
 from tests.e2e.cluster import Cluster
 from tests.e2e.processes import Process, metric, metrics, mimir_rw, prometheus, query
 from tests.remote_write_v2 import double, field, varint_field, zigzag
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]
 
 CONFIG = """
 global:
@@ -98,9 +98,7 @@ def settled(base: str, at: float) -> int:
 
 def equal_after_a_while(ours: str, port: int, tmp_path: Path, keep: Callable[[Process], Process], message: str) -> None:
     """Let Prometheus scrape the exporter at `port` and write to `ours`, until both have the same and answer equally."""
-    binary = reference_binary()
-    if version_of(binary) < (3, 0):
-        pytest.skip("Prometheus before 3.0 does not send remote write 2.0 (scripts/reference-prometheus builds one)")
+    binary = reference_since((3, 0), "does not send remote write 2.0")
     flags = ("--enable-feature=exemplar-storage,native-histograms,metadata-wal-records",)
     theirs = keep(prometheus(tmp_path, CONFIG % (port, ours, message), binary=binary, flags=flags))
     theirs.start()
