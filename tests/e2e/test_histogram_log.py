@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.differential.peers import reference_binary, version_of
+from tests.differential.peers import reference_binary, reference_since
 from tests.e2e.processes import Process, free_port, query
 from tests.golden.histograms import record
 from tests.unit.tsdb.histogram_heads import filled, recorded
@@ -32,8 +32,7 @@ def answer(data: Path) -> list[Any]:
 
 
 def test_prometheus_reads_histograms_from_our_log(tmp_path: Path) -> None:
-    if version_of(reference_binary()) < (3, 0):
-        pytest.skip("Prometheus before 3.0 has no custom buckets (scripts/reference-prometheus builds a newer one)")
+    reference_since((3, 0), "has no custom buckets")
     filled(tmp_path / "ours").close()
     ours, theirs = answer(tmp_path / "ours"), answer(recorded(tmp_path / "theirs"))
     assert sum(len(series.get("histograms", ())) for series in ours) > 3_000
