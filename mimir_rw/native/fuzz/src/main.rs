@@ -89,6 +89,11 @@ const TARGETS: &[Target] = &[
         run: targets::remote_write::target_message,
         seeds: targets::remote_write::seeds_message,
     },
+    Target {
+        name: "remote_write_v2_message",
+        run: targets::remote_write::target_message_v2,
+        seeds: targets::remote_write::seeds_message_v2,
+    },
 ];
 
 struct Options {

@@ -178,6 +178,7 @@ fn a_bad_series_is_left_out_and_the_others_are_kept() {
         .raw(&[1, 99], &two)
         .raw(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 1], &two)
         .raw(&refs, &bad_help)
+        .raw(&refs, &field(4, &varint_field(3, 1)))
         .raw(&refs, &[])
         .series(&[("__name__", ""), ("job", "a")], &two)
         .series(&[("__name__", "up"), ("a", "1"), ("a", "2")], &two)

@@ -197,6 +197,8 @@ impl<'a> ScanV2<'a> {
                 self.skip_series("", || {
                     format!("series {shown} has no samples or histograms")
                 });
+            } else {
+                self.columns.no_row();
             }
             return Ok(());
         }

@@ -6,6 +6,7 @@ pub mod go_regex;
 pub mod histogram_chunk;
 pub mod histograms;
 pub mod proto;
+pub mod push_messages;
 pub mod remote_write;
 pub mod series_set;
 pub mod wal;
