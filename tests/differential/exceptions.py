@@ -128,17 +128,6 @@ def _merged_rows(case: Case) -> bool:
     return case.ours["status"] == "success" and "vector cannot contain metrics with the same labelset" in said
 
 
-def _forced_counts(case: Case) -> bool:
-    if case.found.kind != "infos":
-        return False
-    mine, other = ({_settled(text) for text in answer.get("infos", [])} for answer in (case.ours, case.theirs))
-    return mine == other
-
-
-def _settled(text: str) -> str:
-    return _PLACE.sub("", _COUNTED.sub("", text)) if "fixed for monotonicity" in text else text
-
-
 def _info_keeps_names(case: Case) -> bool:
     """The rows are the same but for names."""
     if not case.calls("info") or case.found.kind != "series":
@@ -202,8 +191,6 @@ def _sorted_without_label(case: Case) -> bool:
     return any(name not in row["metric"] for name in names for row in case.theirs["data"]["result"])
 
 
-_COUNTED = re.compile(r", from buckets .* over -?\d+ samples")
-_PLACE = re.compile(r" \(\d+:\d+\)$")
 _DUPLICATES = re.compile(r"for the match group .* operation: \[.*\]")
 _MATHEMATICAL = (
     "acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "cosh", "exp", "ln", "log2", "log10", "sin", "sinh",
@@ -220,7 +207,6 @@ RULES = (
         _summed_in_another_order,
     ),
     Rule("chosen among equals", "9", "the order of input that decides is that of a map", _chosen_among_equals),
-    Rule("counts of forced buckets", "17", "a count that doubles with each step is garbage", _forced_counts),
     Rule("info forgets", "15", "what a function took the name of has none, info or not", _info_keeps_names),
     Rule("absent, a label twice", "11", "such a label is left out; theirs depends on sorting", _absent_twice),
     Rule("merged rows", "1", "an error only where two equal label sets meet at one timestamp", _merged_rows),

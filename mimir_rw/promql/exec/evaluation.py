@@ -101,6 +101,13 @@ class Evaluation:
     batch: Batch | None = None
     start_timestamps: bool = False
 
+    @property
+    def is_of_one_time(self) -> bool:
+        """Whether this is no range of times: neither is a range that ends where it starts; any subquery is."""
+        if self.steps == self.bounds.steps():
+            return self.bounds.start == self.bounds.end
+        return self.steps.step == 0
+
     def over(self, steps: Steps) -> Evaluation:
         """The same query, evaluated at other times."""
         return replace(self, steps=steps)

@@ -3,7 +3,7 @@ on native histograms."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from mimir_rw._native import LabelFrame
 from mimir_rw.model.errors import QueryFailed
 from mimir_rw.promql.ast import Call, Expr
 from mimir_rw.promql.exec import histogram_native
+from mimir_rw.promql.exec.annotations import Extent, wrapped
 from mimir_rw.promql.exec.evaluation import Evaluation, is_label_name
 from mimir_rw.promql.exec.histogram_native import metric_suffix
 from mimir_rw.promql.exec.matching import presence
@@ -35,6 +36,42 @@ _FORCED = (
 )
 
 
+@dataclass(slots=True)
+class Forced:
+    """Buckets whose counts fall and were raised to those before them, in one call, for all of its quantiles.
+
+    found: per quantile, see the kernel: histogram, step, lowest and highest bound and largest difference of each.
+    """
+
+    labels: LabelFrame
+    found: list[tuple[Rows, Rows, FloatMatrix, FloatMatrix, FloatMatrix]] = field(default_factory=list)
+
+    def tell(self, ev: Evaluation, node: Expr) -> None:
+        """One info for each metric name."""
+        groups, steps, lowest, highest, difference = (np.concatenate(part) for part in zip(*self.found, strict=True))
+        suffixes = {group: metric_suffix(ev, self.labels, group) for group in np.unique(groups).tolist()}
+        for suffix in dict.fromkeys(suffixes.values()):
+            rows = np.isin(groups, [group for group, text in suffixes.items() if text == suffix])
+            times = ev.steps.times()[[steps[rows].min(), steps[rows].max()]]
+            extent = Extent(
+                buckets=(float(lowest[rows].min()), float(highest[rows].max())),
+                difference=float(difference[rows].max()),
+                samples=told_samples(np.bincount(steps[rows], minlength=ev.steps.count)),
+                times_ms=(int(times[0]), int(times[1])),
+            )
+            ev.annotations.info_of(_FORCED + suffix, node.span, extent)
+
+
+def told_samples(forced: NDArray[np.int64]) -> int:
+    """The number that Prometheus tells of so many at each step: a later step adds its own to what there is, then what
+    there is to itself."""
+    first = int((forced > 0).argmax())
+    told = int(forced[first])
+    for count in forced[first + 1 :].tolist():
+        told = wrapped(2 * (told + count))
+    return told
+
+
 @dataclass(frozen=True, slots=True)
 class Buckets:
     """Rows that are buckets, and the histogram each belongs to (-1: to none, its `le` is no number).
@@ -49,12 +86,11 @@ class Buckets:
     values: FloatMatrix
     mask: BoolMatrix
 
-    def quantile(self, ev: Evaluation, quantile: NDArray[np.float64], node: Expr) -> Vector:
-        (values, mask), forced = _native.histogram_quantile(
+    def quantile(self, quantile: NDArray[np.float64], forced: Forced) -> Vector:
+        (values, mask), found = _native.histogram_quantile(
             quantile, self.groups, len(self.labels), self.bounds, self.values, self.mask
         )
-        if len(forced[0]):
-            self._note_forced(ev, node, *forced)
+        forced.found.append(found)
         return Vector(self.labels, values, mask, self.unnamed)
 
     def fraction(self, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> Vector:
@@ -62,25 +98,6 @@ class Buckets:
             lower, upper, self.groups, len(self.labels), self.bounds, self.values, self.mask
         )
         return Vector(self.labels, values, mask, self.unnamed)
-
-    def _note_forced(
-        self,
-        ev: Evaluation,
-        node: Expr,
-        groups: NDArray[np.int64],
-        steps: NDArray[np.int64],
-        lowest: NDArray[np.float64],
-        highest: NDArray[np.float64],
-        difference: NDArray[np.float64],
-    ) -> None:
-        suffix = metric_suffix(ev, self.labels, int(groups[0]))
-        seconds = (ev.steps.times()[[steps.min(), steps.max()]] // 1000).astype("datetime64[s]")
-        ev.annotations.info(
-            f"{_FORCED}{suffix}, from buckets {general(float(lowest.min()))} to "
-            f"{general(float(highest.max()))}, with a max diff of {float(difference.max()):.2g}, over {len(groups)} "
-            f"samples from {seconds[0]}Z to {seconds[1]}Z",
-            node.span,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +110,16 @@ class Histograms:
     classic: Buckets
     native: Vector | None
 
-    def quantile(self, ev: Evaluation, quantile: NDArray[np.float64], node: Expr) -> list[Vector]:
-        """Both kinds. node: where they come from, for annotations."""
-        classic = self.classic.quantile(ev, quantile, node)
-        if self.native is None:
-            return [classic]
-        return [histogram_native.quantile(ev, self.native, quantile, node), classic]
+    def quantiles(self, ev: Evaluation, quantiles: list[NDArray[np.float64]], node: Expr) -> list[list[Vector]]:
+        """Both kinds, for each quantile. node: where they come from, for annotations."""
+        forced = Forced(self.classic.labels)
+        results = []
+        for quantile in quantiles:
+            classic = self.classic.quantile(quantile, forced)
+            native = [] if self.native is None else [histogram_native.quantile(ev, self.native, quantile, node)]
+            results.append([*native, classic])
+        forced.tell(ev, node)
+        return results
 
 
 def collect_histograms(ev: Evaluation, node: Expr) -> Histograms:
@@ -148,22 +169,27 @@ def histogram_quantile(ev: Evaluation, node: Call) -> Vector:
     quantile = ev.scalar(node.args[0])
     histograms = collect_histograms(ev, node.args[1])
     check_quantiles(ev, quantile, node.args[0])
-    return _joined(ev, histograms.quantile(ev, quantile, node.args[1]))
+    return _joined(ev, histograms.quantiles(ev, [quantile], node.args[1])[0])
 
 
 def histogram_quantiles(ev: Evaluation, node: Call) -> Vector:
     """histogram_quantiles(v, "label", q...): a result per quantile, told apart by the label."""
     histograms = collect_histograms(ev, node.args[0])
-    name = ev.any_string(node.args[1])
-    if not is_label_name(name):
-        raise QueryFailed(f"invalid label name {quote(name)}")
-    parts = [empty_vector(ev.steps)]
-    for arg in node.args[2:]:
-        quantile = ev.scalar(arg)
+    quantiles = [ev.scalar(arg) for arg in node.args[2:]]
+    for quantile, arg in zip(quantiles, node.args[2:], strict=True):
         check_quantiles(ev, quantile, arg)
-        for part in histograms.quantile(ev, quantile, node.args[0]):
+    name = ev.any_string(node.args[1])
+    parts = [empty_vector(ev.steps)]
+    for quantile, results in zip(quantiles, histograms.quantiles(ev, quantiles, node.args[0]), strict=True):
+        for part in results:
             parts += _labelled(part, name, quantile)
-    return drop_names(merge_equal_rows(concat_vectors(parts)), delayed=ev.delayed_name_removal)
+    vector = concat_vectors(parts).compact()
+    if len(vector.labels) and not is_label_name(name):
+        raise QueryFailed(f"invalid label name {quote(name)}")
+    if not (ev.delayed_name_removal and ev.is_of_one_time):
+        # Prometheus looks for equal label sets at the end; but over several times it makes series of them here.
+        vector = merge_equal_rows(vector)
+    return drop_names(vector, delayed=ev.delayed_name_removal)
 
 
 def histogram_fraction(ev: Evaluation, node: Call) -> Vector:

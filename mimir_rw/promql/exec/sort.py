@@ -26,9 +26,7 @@ def sort_by_value(ev: Evaluation, node: Call) -> Vector:
 
 def _is_ineffective(ev: Evaluation, node: Call) -> bool:
     """Over a range of times, a subquery's too, order is lost, and a warning says so; a range of one time is none."""
-    whole = ev.steps == ev.bounds.steps()
-    spread = ev.bounds.start != ev.bounds.end if whole else ev.steps.step != 0
-    if spread:
+    if not ev.is_of_one_time:
         ev.annotations.warn(_INEFFECTIVE, node.span)
     return ev.steps.count != 1
 

@@ -3,7 +3,8 @@
 A part is an ordinary plan with the bounds of the whole query, so that `start()`, `@ end()` and `range()` mean the same,
 and with selects of its own. What is evaluated at a step depends on no other step, but for the order of rows: groups
 stand in order of first appearance. A query that chooses by order (topk among equal values, limitk) is split only where
-the order is that of a selector. If more than one part fails, the error is that of the first.
+the order is that of a selector. What an info about buckets that fall tells depends on the steps before: quantiles of
+buckets are not split. If more than one part fails, the error is that of the first.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mimir_rw.promql.ast import AggregateExpr, AggregateOp, Expr, walk
+from mimir_rw.promql.ast import AggregateExpr, AggregateOp, Call, Expr, walk
 from mimir_rw.promql.plan.row_wise import row_wise
 from mimir_rw.promql.plan.selects import plan_selects
 from mimir_rw.promql.steps import Steps
@@ -20,6 +21,7 @@ from mimir_rw.promql.steps import Steps
 if TYPE_CHECKING:
     from mimir_rw.promql.plan.planner import Plan
 
+_COUNTING = ("histogram_quantile", "histogram_quantiles")
 _CHOOSING = (AggregateOp.TOPK, AggregateOp.BOTTOMK, AggregateOp.LIMITK)
 
 
@@ -44,10 +46,13 @@ def _parts(steps: Steps, steps_max: int) -> Iterator[Steps]:
 
 
 def _can_be_split(expr: Expr) -> bool:
-    return all(
-        not isinstance(node, AggregateExpr) or node.op not in _CHOOSING or _in_selector_order(node.expr)
-        for node in walk(expr)
-    )
+    return all(_is_by_step(node) for node in walk(expr))
+
+
+def _is_by_step(node: Expr) -> bool:
+    if isinstance(node, Call):
+        return node.func.name not in _COUNTING
+    return not isinstance(node, AggregateExpr) or node.op not in _CHOOSING or _in_selector_order(node.expr)
 
 
 def _in_selector_order(expr: Expr) -> bool:
