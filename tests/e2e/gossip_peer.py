@@ -125,6 +125,7 @@ class Peer:
         self.members: dict[str, dict] = {}
         self.pairs: list[bytes] = []
         self.dropping = False
+        self.left = False
         self.lock = threading.RLock()
         self.listener = socket.create_server(("127.0.0.1", port))
 
@@ -201,6 +202,8 @@ class Peer:
 
     def heard_of(self, name: str, incarnation: int, state: int, port: int | None) -> None:
         if name == self.name:
+            if self.left:  # what is said of it is true: who refuted it would be back in the cluster
+                return
             if (state and incarnation >= self.incarnation) or incarnation > self.incarnation:
                 self.incarnation = incarnation + 1
                 self.event("refuted", incarnation=self.incarnation)
@@ -286,6 +289,7 @@ class Peer:
             case ["sync", port]:
                 self.exchange(int(port), join=False)
             case ["leave"]:
+                self.left = True
                 self.gossip(b"\x05" + pack({"Incarnation": self.incarnation, "Node": self.name, "From": self.name}))
         self.event("done", command=words[0])
 
