@@ -1,0 +1,1 @@
+"""Bytes at rest, as Prometheus and Mimir write them (docs/object-storage.md)."""
