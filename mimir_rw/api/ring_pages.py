@@ -79,6 +79,9 @@ class RingPages:
     async def overrides_exporter(self, call: Call) -> Answer:
         return await self._one(call, "overrides-exporter")
 
+    async def compactor(self, call: Call) -> Answer:
+        return await self._one(call, "compactor")
+
     async def _one(self, call: Call, name: str) -> Answer:
         path = f"/{name}/ring"
         params = read_text_form(call.query_string, await _form(call), call.header(b"content-type"))

@@ -110,6 +110,7 @@ ROUTES: tuple[Route, ...] = (
         RingPages.overrides_exporter,
         title="Ring of overrides exporters",
     ),
+    Route("/compactor/ring", _GET_POST, CLUSTER, RingPages.compactor, title="Ring of compactors"),
     Route("/memberlist", _GET, GOSSIP, MemberlistPages.memberlist, title="Memberlist"),
     Route("/metrics", _GET, SERVER, AdminApi.metrics, title="Metrics"),
     Route("/api/v1/user_limits", _GET, SERVER, AdminApi.user_limits, auth=True),

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from mimir_rw.config.consistency import rings, zone_of
+from mimir_rw.config.consistency import ring_flags, rings, zone_of
 from mimir_rw.config.errors import ConfigError
 from mimir_rw.config.kvstore import KvStoreConfig
 from mimir_rw.config.tree import Config
 
-RINGS = ("ingester", "distributor", "query-scheduler", "overrides-exporter")
+RINGS = ("ingester", "distributor", "query-scheduler", "overrides-exporter", "compactor")
 """Every process watches all of them, so that its pages are whole."""
 STORES = "kv-stores"
 BASE = (
@@ -41,6 +41,11 @@ GATE = "api"
 def ring_module(ring: str) -> str:
     """What watches a ring."""
     return f"{ring}-ring"
+
+
+def ring_name(key: str) -> str:
+    """The ring whose settings are at a YAML key."""
+    return key.partition(".")[0].replace("_", "-")
 
 
 def lifecycler_module(ring: str) -> str:
@@ -73,6 +78,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "querier": (*_FIRST, lifecycler_module("ingester"), lifecycler_module("query-scheduler"), "query-frontend"),
     "overrides-exporter": _FIRST,
     lifecycler_module("overrides-exporter"): ("overrides-exporter",),
+    "compactor": _FIRST,
+    lifecycler_module("compactor"): ("compactor",),
     ANNOUNCEMENT: tuple(lifecycler_module(ring) for ring in RINGS),
     GATE: (
         "server",
@@ -84,6 +91,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
         "query-frontend",
         "querier",
         "overrides-exporter",
+        "compactor",
     ),
 }
 
@@ -146,14 +154,15 @@ def components_of(names: Sequence[str]) -> tuple[str, ...]:
 def checked_components(config: Config) -> tuple[str, ...]:
     """The components that the configuration asks for. Raises ConfigError for those that could not do their work."""
     components = components_of(config.target)
-    stores = {key.partition(".")[0].replace("_", "-"): ring.kvstore for key, ring in rings(config).items()}
+    found = {ring_name(key): (key, ring.kvstore) for key, ring in rings(config).items()}
     for component in components:
         for ring in targets()[component].watches:
-            if stores[ring].store == "inmemory" and ring not in components:
+            key, kvstore = found[ring]
+            if kvstore.store == "inmemory" and ring not in components:
                 raise ConfigError(
-                    f"target (-target): {component} needs the {ring} ring, which {ring.replace('-', '_')}.ring.kvstore."
-                    f"store (-{ring}.ring.store) keeps in the memory of one process; use memberlist, or -target={ring},"
-                    f"{','.join(config.target)}"
+                    f"target (-target): {component} needs the {ring} ring, which {key}.kvstore.store "
+                    f"(-{ring_flags(key)}.store) keeps in the memory of one process; use memberlist, or "
+                    f"-target={ring},{','.join(config.target)}"
                 )
     if _in_a_cluster(config) and not config.server.grpc_listen_port:
         raise ConfigError("server.grpc_listen_port (-server.grpc-listen-port): 0 cannot be told to others in a ring")

@@ -190,6 +190,7 @@ class Process:
             "query-frontend": self.read.query_frontend,
             "querier": self.read.querier,
             "overrides-exporter": self.backend.overrides_exporter,
+            "compactor": self.backend.compactor,
             **{lifecycler_module(ring): partial(cluster.lifecycler, ring) for ring in RINGS},
             ANNOUNCEMENT: cluster.announcement,
             GATE: lambda: base.gate,

@@ -16,6 +16,9 @@ from mimir_rw.model.tenant import validate_tenant
 
 _WAL_PAGE_BYTES = 32 << 10
 
+_RING_FLAGS = {"compactor.sharding_ring": "compactor.ring"}
+"""Where Mimir's flag is not its key."""
+
 Problem = tuple[str, str]
 """The key of the setting to change, and what is wrong with it."""
 
@@ -102,7 +105,7 @@ def _storage_problems(config: Config) -> Iterator[Problem]:
 
 def _cluster_problems(config: Config) -> Iterator[Problem]:
     for key, ring in rings(config).items():
-        yield from _ring_problems(key, ring)
+        yield from _ring_problems(key, ring_flags(key), ring)
     ingesters = config.ingester.ring
     zones = ingesters.spread_minimizing_zones
     at = "ingester.ring"
@@ -132,11 +135,16 @@ def rings(config: Config) -> Mapping[str, RingConfig]:
         "distributor.ring": config.distributor.ring,
         "query_scheduler.ring": config.query_scheduler.ring,
         "overrides_exporter.ring": config.overrides_exporter.ring,
+        "compactor.sharding_ring": config.compactor.sharding_ring,
     }
 
 
-def _ring_problems(key: str, ring: RingConfig) -> Iterator[Problem]:
-    flags = key.replace("_", "-")
+def ring_flags(key: str) -> str:
+    """What the flags of a ring begin with, by its YAML key."""
+    return _RING_FLAGS.get(key, key.replace("_", "-"))
+
+
+def _ring_problems(key: str, flags: str, ring: RingConfig) -> Iterator[Problem]:
     if 0 < ring.heartbeat_timeout <= ring.heartbeat_period:
         yield f"{key}.heartbeat_timeout", f"must be above heartbeat_period (-{flags}.heartbeat-period)"
     if ring.heartbeat_timeout and not ring.heartbeat_period:

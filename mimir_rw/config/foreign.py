@@ -154,7 +154,26 @@ FOREIGN: tuple[Foreign, ...] = (
         _NO_GO,
     ),
     # Components that are not there yet.
-    _row(Verdict.UNBUILT, "compactor limits.compactor_*", "compactor.*", "the compactor"),
+    _row(
+        Verdict.MEANINGLESS,
+        "compactor.sharding_ring.wait_active_instance_timeout",
+        "compactor.ring.wait-active-instance-timeout",
+        "a compactor takes work as soon as it is in the ring",
+    ),
+    _row(
+        Verdict.UNBUILT,
+        "compactor.block_* compactor.data_dir compactor.compaction_* compactor.first_* compactor.cleanup_* "
+        "compactor.deletion_delay compactor.tenant_* compactor.max_* compactor.no_blocks_* "
+        "compactor.symbols_* compactor.meta_* compactor.update_* compactor.enabled_tenants "
+        "compactor.disabled_tenants compactor.upload_* compactor.in_memory_* compactor.sparse_* "
+        "limits.compactor_*",
+        "compactor.block-* compactor.data-dir compactor.compaction-* compactor.first-* compactor.cleanup-* "
+        "compactor.deletion-delay compactor.tenant-* compactor.max-* compactor.no-blocks-* "
+        "compactor.symbols-* compactor.meta-* compactor.update-* compactor.enabled-tenants "
+        "compactor.disabled-tenants compactor.upload-* compactor.in-memory-* compactor.sparse-* "
+        "compactor.split-* compactor.compactor-* compactor.partial-* compactor.blocks-*",
+        "the compactor",
+    ),
     _row(
         Verdict.UNBUILT,
         "store_gateway limits.store_gateway_* blocks_storage.bucket_store",

@@ -156,6 +156,22 @@ class IngesterRingConfig(RingConfig):
 
 
 @dataclass(frozen=True, slots=True)
+class CompactorRingConfig(ForgettingRingConfig):
+    wait_stability_min_duration: int = duration(
+        "0s",
+        flag=".wait-stability-min-duration",
+        help="How long the ring must not have changed before a compactor that starts looks for work. 0 does not wait.",
+        category=ADVANCED,
+    )
+    wait_stability_max_duration: int = duration(
+        "5m",
+        flag=".wait-stability-max-duration",
+        help="Longest wait for a ring that keeps changing.",
+        category=ADVANCED,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class OverridesExporterRingConfig(ForgettingRingConfig):
     enabled: bool = switch(
         False,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mimir_rw.config.compactor import CompactorConfig
 from mimir_rw.config.kvstore import (
     ADVANCED,
     EXPERIMENTAL,
@@ -502,6 +503,7 @@ class Config:
     memberlist: MemberlistConfig = section(MemberlistConfig, flag_prefix="memberlist")
     query_scheduler: QuerySchedulerConfig = section(QuerySchedulerConfig)
     overrides_exporter: OverridesExporterConfig = section(OverridesExporterConfig)
+    compactor: CompactorConfig = section(CompactorConfig)
 
 
 def chosen_defaults(target: Sequence[str], join_members: Sequence[str]) -> dict[tuple[str, ...], Value]:

@@ -18,7 +18,7 @@ from tests.etcd_server import Etcd
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
-RINGS = ("ingester", "distributor", "query-scheduler", "overrides-exporter")
+RINGS = ("ingester", "distributor", "query-scheduler", "overrides-exporter", "compactor")
 WAIT_S = 60.0
 
 

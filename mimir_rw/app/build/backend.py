@@ -1,9 +1,10 @@
-"""What serves the other groups: the overrides-exporter."""
+"""What serves the other groups: the overrides-exporter and the compactor."""
 
 from __future__ import annotations
 
 from mimir_rw.app.build.base import Base
 from mimir_rw.app.build.cluster import Cluster
+from mimir_rw.components.compactor.service import Compactor, CompactorSettings
 from mimir_rw.components.overrides_exporter.core import leader
 from mimir_rw.components.overrides_exporter.service import OverridesExporter
 from mimir_rw.kit.service import Service
@@ -22,6 +23,16 @@ class Backend:
             limits=base.limits,
             leads=self._leads if base.config.overrides_exporter.ring.enabled else lambda: True,
             metrics=base.metrics,
+        )
+
+    def compactor(self) -> Service:
+        config = self._base.config.compactor
+        return Compactor(
+            ring=self._cluster.rings["compactor"],
+            settings=CompactorSettings(
+                ring_stable_s=config.sharding_ring.wait_stability_min_duration / 1000,
+                ring_stable_s_max=config.sharding_ring.wait_stability_max_duration / 1000,
+            ),
         )
 
     def _leads(self) -> bool:

@@ -10,6 +10,7 @@ from mimir_rw.app.build.base import Base, tls_settings
 from mimir_rw.app.build.gossip import client_tls_settings, gossip_tls, member_meta, memberlist_settings
 from mimir_rw.app.build.stores import KvStores
 from mimir_rw.app.identity import RingIdentity, joined_address, process_address, process_id, ring_identity
+from mimir_rw.app.modules import ring_name
 from mimir_rw.config.consistency import rings
 from mimir_rw.config.errors import ConfigError
 from mimir_rw.config.kvstore import ClientTlsConfig
@@ -42,6 +43,8 @@ _JOIN_WAIT_S = 0.5
 hasty, the older key of the others wins."""
 _ANNOUNCE_S = 3.0
 """Longest wait until others have been told of this process before it is ready."""
+_TOKENS = {"compactor": 512}
+"""Of rings that share keys out; in the others an instance has one."""
 _RECONNECT_MAX_S = 0.25
 """Between two tries to reach a process: less than what lies between its listening and its being ready, so that it has
 been reached by then, and the next one may be restarted."""
@@ -61,12 +64,14 @@ class Cluster:
         self._base = base
         self._machine = machine = base.world.machine
         config = base.config
-        self._ring_configs = {key.partition(".")[0].replace("_", "-"): ring for key, ring in rings(config).items()}
+        self._ring_keys = {ring_name(key): key for key in rings(config)}
+        self._ring_configs = {ring_name(key): ring for key, ring in rings(config).items()}
         self.stores = KvStores(base)
         self._forgetting_configs = {
             "distributor": config.distributor.ring,
             "query-scheduler": config.query_scheduler.ring,
             "overrides-exporter": config.overrides_exporter.ring,
+            "compactor": config.compactor.sharding_ring,
         }
         self._membership_metrics = MembershipMetrics(base.metrics)
         self._ring_metrics = RingMetrics(metrics=base.metrics, clock=base.clock)
@@ -111,9 +116,10 @@ class Cluster:
 
     def ring_identity(self, ring: str) -> RingIdentity:
         """How this process is shown in a ring."""
-        key = f"{ring.replace('-', '_')}.ring"
         port = self._base.config.server.grpc_listen_port
-        return ring_identity(key, self._ring_configs[ring], self._base.config, self._machine, port=port)
+        return ring_identity(
+            self._ring_keys[ring], self._ring_configs[ring], self._base.config, self._machine, port=port
+        )
 
     @property
     def instance_id(self) -> str:
@@ -180,7 +186,7 @@ class Cluster:
         base, config = self._base, self._forgetting_configs[name]
         lifecycler = self.lifecyclers[name] = BasicLifecycler(
             ring=self.rings[name],
-            me=self._member(name, tokens_count=1),
+            me=self._member(name, tokens_count=_TOKENS.get(name, 1)),
             settings=BasicLifecyclerSettings(
                 heartbeat_period_s=config.heartbeat_period / 1000,
                 forget_after_s=config.heartbeat_timeout * config.auto_forget_unhealthy_periods // 1000,

@@ -84,6 +84,7 @@ def rings():
         "distributor": FakeRing(InstanceDesc(id="d", timestamp_s=NOW_S, tokens=(4,), versions=OURS)),
         "query-scheduler": FakeRing(),
         "overrides-exporter": FakeRing(),
+        "compactor": FakeRing(),
     }
 
 
@@ -127,14 +128,15 @@ async def test_the_shape_of_the_json(site):
 
 async def test_all_rings_in_one(site):
     document = json.loads((await site.get("/ring", headers=JSON)).body)
-    assert list(document["rings"]) == ["ingester", "distributor", "query-scheduler", "overrides-exporter"]
+    assert list(document["rings"]) == ["ingester", "distributor", "query-scheduler", "overrides-exporter", "compactor"]
     assert document["shards"] == document["rings"]["ingester"]["shards"]
     page = (await site.get("/ring")).body.decode()
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     assert headings == [
         "Ring of ingesters", "Ring of distributors", "Ring of query schedulers", "Ring of overrides exporters",
+        "Ring of compactors",
     ]  # fmt: skip
-    assert page.count("Nobody is in it.") == 2
+    assert page.count("Nobody is in it.") == 3
 
 
 async def test_a_page_shows_what_it_knows_and_escapes_it(site):

@@ -22,7 +22,7 @@ from mimir_rw.config.errors import ConfigError
 from mimir_rw.config.load import load
 from mimir_rw.config.tree import Config
 
-EVERYTHING = ("ingester", "distributor", "query-scheduler", "query-frontend", "querier")
+EVERYTHING = ("ingester", "distributor", "query-scheduler", "query-frontend", "querier", "compactor")
 COMPONENTS = {name: target for name, target in targets().items() if target.components == (name,)}
 
 
@@ -34,11 +34,11 @@ def config(*argv: str) -> Config:
     ("names", "components"),
     [
         (["all"], EVERYTHING),
-        (["read", "write", "query-scheduler"], EVERYTHING),
-        (["all", "overrides-exporter"], (*EVERYTHING, "overrides-exporter")),
+        (["read", "write", "query-scheduler", "compactor"], EVERYTHING),
+        (["all", "overrides-exporter"], (*EVERYTHING[:-1], "overrides-exporter", "compactor")),
         (["read"], ("query-frontend", "querier")),
         (["write"], ("ingester", "distributor")),
-        (["backend"], ("query-scheduler", "overrides-exporter")),
+        (["backend"], ("query-scheduler", "overrides-exporter", "compactor")),
         (["querier", "querier"], ("querier",)),
     ],
 )
@@ -47,7 +47,9 @@ def test_components_in_the_order_of_their_start(names, components):
 
 
 def test_a_target_that_is_not_there_is_named_with_those_that_are():
-    with pytest.raises(ConfigError, match='"nonsense" is not one of all, backend, read, write, distributor, ingester'):
+    with pytest.raises(
+        ConfigError, match='"nonsense" is not one of all, backend, read, write, compactor, distributor, ingester'
+    ):
         components_of(["nonsense"])
 
 

@@ -28,7 +28,10 @@ def test_every_setting_has_help_and_a_flag_or_is_yaml_only() -> None:
 def test_no_setting_is_dead() -> None:
     """Each name is read as an attribute somewhere."""
     package = Path(mimir_rw.__file__).parent
-    tree = {package / "config" / name for name in ("tree.py", "limits.py", "process.py", "kvstore.py", "rings.py")}
+    tree = {
+        package / "config" / name
+        for name in ("tree.py", "limits.py", "process.py", "kvstore.py", "rings.py", "compactor.py")
+    }
     source = "".join(file.read_text() for file in package.rglob("*.py") if file not in tree)
     read = set(re.findall(r"\.([a-z_0-9]+)\b", source))
     unread = {placed.key for placed in PLACED if placed.path[-1] not in read}
@@ -60,6 +63,7 @@ def test_defaults_are_valid_and_survive_the_way_through_text() -> None:
         ("distributor.ring.kvstore.store", "memberlist", "inmemory"),
         ("query_scheduler.ring.kvstore.store", "memberlist", "inmemory"),
         ("overrides_exporter.ring.kvstore.store", "memberlist", "inmemory"),
+        ("compactor.sharding_ring.kvstore.store", "memberlist", "inmemory"),
         ("ingester.ring.replication_factor", "3", "1"),
         ("ingester.ring.min_ready_duration", "15s", "0s"),
         ("query_scheduler.max_used_instances", "0", "2"),
@@ -77,7 +81,7 @@ def test_departures_from_mimir(key: str, mimir: str, ours: str) -> None:
         for placed, departure in departures()
     }
     assert found[key] == (mimir, ours)
-    assert len(found) == 18
+    assert len(found) == 19
 
 
 def test_build_puts_chosen_values_at_their_paths() -> None:

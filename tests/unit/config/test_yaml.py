@@ -87,14 +87,14 @@ def test_a_configuration_for_a_single_mimir_process_starts() -> None:
         "blocks_storage.bucket_store",
         "blocks_storage.filesystem",
         "blocks_storage.tsdb.stripe_size",
-        "compactor",
+        "compactor.data_dir",
         "distributor.ha_tracker",
         "ruler_storage",
         "server.grpc_server_max_send_msg_size",
         "store_gateway",
         "limits.compactor_blocks_retention_period",
     ]
-    assert loaded.warnings[3] == "m.yaml:8: compactor is not available yet and is ignored (the compactor)"
+    assert loaded.warnings[3] == "m.yaml:9: compactor.data_dir is not available yet and is ignored (the compactor)"
 
 
 @pytest.mark.parametrize(
