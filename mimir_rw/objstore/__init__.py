@@ -1,0 +1,1 @@
+"""Object storage: a small contract and its back-ends."""
