@@ -30,6 +30,7 @@ from mimir_rw.kit.logging import get_logger
 from mimir_rw.kit.service import Service
 from mimir_rw.kv.contract import KV, CodecError
 from mimir_rw.model.errors import Unavailable
+from mimir_rw.model.stored_range import StoredRange
 
 STORE_KEY = "hand-over"
 """Behind the prefix of the ingesters' ring. It sorts before `ring`: a whole state that is told by gossip is merged in
@@ -47,18 +48,6 @@ class Phase(enum.IntEnum):
     LOADING = 1
     SERVING = 2
     WITHDRAWN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRange:
-    """Samples of one tenant with mint <= t <= maxt are in blocks of the bucket that an index of this version or a newer
-    one has. blocks: how many there were."""
-
-    tenant: str
-    mint: int
-    maxt: int
-    index_version: int
-    blocks: int = 0
 
 
 @dataclass(frozen=True, slots=True)

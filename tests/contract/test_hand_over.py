@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from mimir_rw.kv.hand_over import StoredRange
 from mimir_rw.model.errors import BadRequest, Unavailable
+from mimir_rw.model.stored_range import StoredRange
 from mimir_rw.rpc.contracts.hand_over import (
     TENANTS_ASKED_MAX,
     BlockLoader,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mimir_rw.kv.hand_over import StoredRange
+from mimir_rw.model.stored_range import StoredRange
 
 TENANTS_ASKED_MAX = 256
 """In one question; more are asked in several."""

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import msgspec
 
-from mimir_rw.kv.hand_over import StoredRange
 from mimir_rw.model.errors import BadRequest, Internal
+from mimir_rw.model.stored_range import StoredRange
 from mimir_rw.rpc.contracts.hand_over import (
     TENANTS_ASKED_MAX,
     BlockLoader,

@@ -20,10 +20,10 @@ from mimir_rw.kv.hand_over import (
     HandOverRecords,
     HandOvers,
     Phase,
-    StoredRange,
 )
 from mimir_rw.kv.memberlist.store import Store
 from mimir_rw.model.errors import Unavailable
+from mimir_rw.model.stored_range import StoredRange
 
 CODEC = HandOverCodec()
 NOW_S = 1_000
