@@ -7,6 +7,7 @@
 //! One module per kernel family; each has a `register` that adds its Python names.
 
 pub mod batch;
+pub mod block;
 pub mod bytes;
 pub mod codec;
 pub mod error;
