@@ -76,6 +76,9 @@ class RingPages:
     async def query_scheduler(self, call: Call) -> Answer:
         return await self._one(call, "query-scheduler")
 
+    async def store_gateway(self, call: Call) -> Answer:
+        return await self._one(call, "store-gateway")
+
     async def overrides_exporter(self, call: Call) -> Answer:
         return await self._one(call, "overrides-exporter")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mimir_rw.config.consistency import zone_of
+from mimir_rw.config.consistency import ring_name, zone_of
 from mimir_rw.config.errors import ConfigError
 from mimir_rw.config.rings import RingConfig
 from mimir_rw.config.tree import Config
@@ -44,7 +44,7 @@ def ring_identity(key: str, ring: RingConfig, config: Config, machine: Machine, 
     return RingIdentity(
         ring.instance_id or process_id(config, machine),
         joined_address(host, ring.instance_port or port),
-        zone_of(config),
+        zone_of(config, ring_name(key)),
     )
 
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from mimir_rw.config.consistency import ring_flags, rings, zone_of
+from mimir_rw.config.consistency import ring_flags, ring_name, rings, zone_of
 from mimir_rw.config.errors import ConfigError
 from mimir_rw.config.kvstore import KvStoreConfig
 from mimir_rw.config.tree import Config
 
-RINGS = ("ingester", "distributor", "query-scheduler", "overrides-exporter", "compactor")
+RINGS = ("ingester", "distributor", "query-scheduler", "store-gateway", "overrides-exporter", "compactor")
 """Every process watches all of them, so that its pages are whole."""
 STORES = "kv-stores"
 BASE = (
@@ -41,11 +41,6 @@ GATE = "api"
 def ring_module(ring: str) -> str:
     """What watches a ring."""
     return f"{ring}-ring"
-
-
-def ring_name(key: str) -> str:
-    """The ring whose settings are at a YAML key."""
-    return key.partition(".")[0].replace("_", "-")
 
 
 def lifecycler_module(ring: str) -> str:
@@ -75,7 +70,15 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "query-scheduler": _FIRST,
     lifecycler_module("query-scheduler"): ("query-scheduler",),
     "query-frontend": (*_FIRST, lifecycler_module("query-scheduler")),
-    "querier": (*_FIRST, lifecycler_module("ingester"), lifecycler_module("query-scheduler"), "query-frontend"),
+    "store-gateway": _FIRST,
+    lifecycler_module("store-gateway"): ("store-gateway",),
+    "querier": (
+        *_FIRST,
+        lifecycler_module("ingester"),
+        lifecycler_module("query-scheduler"),
+        lifecycler_module("store-gateway"),
+        "query-frontend",
+    ),
     "overrides-exporter": _FIRST,
     lifecycler_module("overrides-exporter"): ("overrides-exporter",),
     "compactor": _FIRST,
@@ -89,6 +92,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
         "distributor",
         "query-scheduler",
         "query-frontend",
+        "store-gateway",
         "querier",
         "overrides-exporter",
         "compactor",
@@ -166,11 +170,16 @@ def checked_components(config: Config) -> tuple[str, ...]:
                 )
     if _in_a_cluster(config) and not config.server.grpc_listen_port:
         raise ConfigError("server.grpc_listen_port (-server.grpc-listen-port): 0 cannot be told to others in a ring")
-    if config.ingester.ring.zone_awareness_enabled and "ingester" in components and not zone_of(config):
-        raise ConfigError(
-            "ingester.ring.instance_availability_zone (-ingester.ring.instance-availability-zone): an ingester needs a "
-            "zone while ingester.ring.zone_awareness_enabled (-ingester.ring.zone-awareness-enabled) is on"
-        )
+    for component, key, aware in (
+        ("ingester", "ingester.ring", config.ingester.ring.zone_awareness_enabled),
+        ("store-gateway", "store_gateway.sharding_ring", config.store_gateway.sharding_ring.zone_awareness_enabled),
+    ):
+        if aware and component in components and not zone_of(config, component):
+            flags = key.replace("_", "-")
+            raise ConfigError(
+                f"{key}.instance_availability_zone (-{flags}.instance-availability-zone): each {component} needs a "
+                f"zone while {key}.zone_awareness_enabled (-{flags}.zone-awareness-enabled) is on"
+            )
     return components
 
 

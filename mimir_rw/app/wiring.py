@@ -188,6 +188,7 @@ class Process:
             "distributor": write.distributor,
             "query-scheduler": self.read.query_scheduler,
             "query-frontend": self.read.query_frontend,
+            "store-gateway": self.backend.store_gateway,
             "querier": self.read.querier,
             "overrides-exporter": self.backend.overrides_exporter,
             "compactor": self.backend.compactor,

@@ -123,9 +123,17 @@ def _cluster_problems(config: Config) -> Iterator[Problem]:
     yield from _memberlist_problems(config)
 
 
-def zone_of(config: Config) -> str:
-    """The zone of this process, "" if it has none."""
-    return config.ingester.ring.instance_availability_zone or config.common.instance_availability_zone
+def zone_of(config: Config, ring: str = "ingester") -> str:
+    """The zone of this process as a ring shows it, "" if it has none."""
+    own = config.ingester.ring.instance_availability_zone
+    if ring == "store-gateway":
+        own = config.store_gateway.sharding_ring.instance_availability_zone
+    return own or config.common.instance_availability_zone
+
+
+def ring_name(key: str) -> str:
+    """The name of a ring by its YAML key: `query-scheduler` for `query_scheduler.ring`."""
+    return key.partition(".")[0].replace("_", "-")
 
 
 def rings(config: Config) -> Mapping[str, RingConfig]:
@@ -134,6 +142,7 @@ def rings(config: Config) -> Mapping[str, RingConfig]:
         "ingester.ring": config.ingester.ring,
         "distributor.ring": config.distributor.ring,
         "query_scheduler.ring": config.query_scheduler.ring,
+        "store_gateway.sharding_ring": config.store_gateway.sharding_ring,
         "overrides_exporter.ring": config.overrides_exporter.ring,
         "compactor.sharding_ring": config.compactor.sharding_ring,
     }

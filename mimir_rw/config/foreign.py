@@ -176,9 +176,11 @@ FOREIGN: tuple[Foreign, ...] = (
     ),
     _row(
         Verdict.UNBUILT,
-        "store_gateway limits.store_gateway_* blocks_storage.bucket_store",
-        "store-gateway.* blocks-storage.bucket-store.*",
-        "the store-gateway",
+        "store_gateway.enabled_tenants store_gateway.disabled_tenants store_gateway.dynamic_replication "
+        "limits.store_gateway_* blocks_storage.bucket_store",
+        "store-gateway.enabled-tenants store-gateway.disabled-tenants store-gateway.dynamic-replication.* "
+        "store-gateway.tenant-shard-size* blocks-storage.bucket-store.*",
+        "a part of the store-gateway that comes later",
     ),
     _row(Verdict.UNBUILT, "ruler ruler_storage limits.ruler_*", "ruler.* ruler-storage.*", "the ruler"),
     _row(

@@ -178,3 +178,59 @@ class OverridesExporterRingConfig(ForgettingRingConfig):
         flag=".enabled",
         help="Let one of several overrides-exporters export, the leader in their ring.",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class StoreGatewayRingConfig(ForgettingRingConfig):
+    auto_forget_enabled: bool = switch(
+        True,
+        flag=".auto-forget-enabled",
+        help="Forget lost store-gateways; their blocks are given to others anyway.",
+        category=ADVANCED,
+    )
+    replication_factor: int = integer(
+        3,
+        flag=".replication-factor",
+        help="How many store-gateways serve each block. It must be the same in all processes.",
+        category=ADVANCED,
+        low=1,
+        departure=Departure("3", ALONE, alone="1"),
+    )
+    zone_awareness_enabled: bool = switch(
+        False,
+        flag=".zone-awareness-enabled",
+        help="Let store-gateways of different zones serve a block. It must be the same in all processes.",
+    )
+    instance_availability_zone: str = text(
+        "",
+        flag=".instance-availability-zone",
+        help="Zone of this store-gateway; empty means common.instance_availability_zone.",
+    )
+    num_tokens: int = integer(
+        512, flag=".num-tokens", help="Tokens of this store-gateway.", category=ADVANCED, low=1, high=4096
+    )
+    tokens_file_path: str = text(
+        "",
+        flag=".tokens-file-path",
+        help="File that the tokens are kept in over a restart; empty means that none are kept.",
+    )
+    wait_stability_min_duration: int = duration(
+        "0s",
+        flag=".wait-stability-min-duration",
+        help="How long the ring must have been the same before a store-gateway that starts looks for its blocks. "
+        "0 means that it does not wait.",
+        category=ADVANCED,
+    )
+    wait_stability_max_duration: int = duration(
+        "5m",
+        flag=".wait-stability-max-duration",
+        help="Longest wait for a ring that stays the same.",
+        category=ADVANCED,
+    )
+    unregister_on_shutdown: bool = switch(
+        True,
+        flag=".unregister-on-shutdown",
+        help="Leave the ring at a stop. Otherwise the store-gateway stays in it as LEAVING until it is back, and its "
+        "blocks are not given to others meanwhile.",
+        category=ADVANCED,
+    )

@@ -19,7 +19,12 @@ from mimir_rw.config.kvstore import (
 )
 from mimir_rw.config.limits import TenantLimits
 from mimir_rw.config.process import ApiConfig, CommonConfig, RuntimeConfigConfig, ServerConfig
-from mimir_rw.config.rings import ForgettingRingConfig, IngesterRingConfig, OverridesExporterRingConfig
+from mimir_rw.config.rings import (
+    ForgettingRingConfig,
+    IngesterRingConfig,
+    OverridesExporterRingConfig,
+    StoreGatewayRingConfig,
+)
 from mimir_rw.config.settings import (
     Departure,
     Placed,
@@ -448,6 +453,11 @@ class QuerySchedulerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreGatewayConfig:
+    sharding_ring: StoreGatewayRingConfig = section(StoreGatewayRingConfig, flag_prefix="store-gateway.sharding-ring")
+
+
+@dataclass(frozen=True, slots=True)
 class OverridesExporterConfig:
     ring: OverridesExporterRingConfig = section(OverridesExporterRingConfig, flag_prefix="overrides-exporter.ring")
     enabled_metrics: tuple[str, ...] = names(
@@ -499,6 +509,7 @@ class Config:
     frontend_worker: FrontendWorkerConfig = section(FrontendWorkerConfig)
     frontend: FrontendConfig = section(FrontendConfig)
     blocks_storage: BlocksStorageConfig = section(BlocksStorageConfig)
+    store_gateway: StoreGatewayConfig = section(StoreGatewayConfig)
     runtime_config: RuntimeConfigConfig = section(RuntimeConfigConfig)
     memberlist: MemberlistConfig = section(MemberlistConfig, flag_prefix="memberlist")
     query_scheduler: QuerySchedulerConfig = section(QuerySchedulerConfig)

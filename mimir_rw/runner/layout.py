@@ -84,6 +84,7 @@ class Layout:
             *(f"-memberlist.join={seed}" for seed in seeds),
             "-ingester.ring.zone-awareness-enabled",
             "-ingester.ring.unregister-on-shutdown=false",
+            "-store-gateway.sharding-ring.zone-awareness-enabled",
             f"-blocks-storage.tsdb.dir={self.data / node.name / 'tsdb'}",
             f"-server.pid-file={self.data / node.name / 'pid'}",
         ]

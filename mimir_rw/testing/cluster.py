@@ -42,6 +42,7 @@ _FLAGS = (
     "-memberlist.rejoin-interval=30s",
     "-memberlist.compression-enabled=false",
     "-ingester.ring.zone-awareness-enabled=true",
+    "-store-gateway.sharding-ring.zone-awareness-enabled=true",
 )
 
 
@@ -93,7 +94,7 @@ class Cluster:
         host = process.host
         flags = [*self._flags, f"-target={target}", f"-blocks-storage.tsdb.dir={host.directory}/tsdb"]
         if host.zone:
-            flags.append(f"-ingester.ring.instance-availability-zone={host.zone}")
+            flags.append(f"-common.instance-availability-zone={host.zone}")
         if self.sim.seed % 4 == 0 and process.number <= len(self.nodes):
             flags.append("-server.rpc-protocol-max=1")
         if target == "write":

@@ -18,7 +18,9 @@ from tests.etcd_server import Etcd
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
-RINGS = ("ingester", "distributor", "query-scheduler", "overrides-exporter", "compactor")
+RINGS = ("ingester", "distributor", "query-scheduler", "store-gateway", "overrides-exporter", "compactor")
+PREFIXES = {"store-gateway": "store-gateway.sharding-ring"}
+"""Of flags, where they are not those of the component."""
 WAIT_S = 60.0
 
 
@@ -31,7 +33,7 @@ def etcd():
 
 
 def in_each_ring(*flags: str) -> list[str]:
-    return [f"-{ring}.ring.{flag}" for ring in RINGS for flag in flags]
+    return [f"-{PREFIXES.get(ring, f'{ring}.ring')}.{flag}" for ring in RINGS for flag in flags]
 
 
 def until(holds: Callable[[], bool], what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import replace
 
 import mimir_rw
 from mimir_rw.app.announcement import Announcement
@@ -10,10 +11,10 @@ from mimir_rw.app.build.base import Base, tls_settings
 from mimir_rw.app.build.gossip import client_tls_settings, gossip_tls, member_meta, memberlist_settings
 from mimir_rw.app.build.stores import KvStores
 from mimir_rw.app.identity import RingIdentity, joined_address, process_address, process_id, ring_identity
-from mimir_rw.app.modules import ring_name
-from mimir_rw.config.consistency import rings
+from mimir_rw.config.consistency import ring_name, rings
 from mimir_rw.config.errors import ConfigError
 from mimir_rw.config.kvstore import ClientTlsConfig
+from mimir_rw.config.rings import ForgettingRingConfig, StoreGatewayRingConfig
 from mimir_rw.kit.host import is_ip_address
 from mimir_rw.kit.service import Service
 from mimir_rw.kit.tls import client_context, server_context
@@ -49,6 +50,8 @@ _RECONNECT_MAX_S = 0.25
 """Between two tries to reach a process: less than what lies between its listening and its being ready, so that it has
 been reached by then, and the next one may be restarted."""
 _EPOCH_BYTES = 8
+_JOINING_FIRST = ("distributor", "store-gateway")
+"""Rings in which a process becomes ACTIVE later, when its component says so."""
 
 
 def ring_key(ring: str) -> str:
@@ -67,9 +70,10 @@ class Cluster:
         self._ring_keys = {ring_name(key): key for key in rings(config)}
         self._ring_configs = {ring_name(key): ring for key, ring in rings(config).items()}
         self.stores = KvStores(base)
-        self._forgetting_configs = {
+        self._forgetting_configs: dict[str, ForgettingRingConfig] = {
             "distributor": config.distributor.ring,
             "query-scheduler": config.query_scheduler.ring,
+            "store-gateway": config.store_gateway.sharding_ring,
             "overrides-exporter": config.overrides_exporter.ring,
             "compactor": config.compactor.sharding_ring,
         }
@@ -117,9 +121,8 @@ class Cluster:
     def ring_identity(self, ring: str) -> RingIdentity:
         """How this process is shown in a ring."""
         port = self._base.config.server.grpc_listen_port
-        return ring_identity(
-            self._ring_keys[ring], self._ring_configs[ring], self._base.config, self._machine, port=port
-        )
+        key = self._ring_keys[ring]
+        return ring_identity(key, self._ring_configs[ring], self._base.config, self._machine, port=port)
 
     @property
     def instance_id(self) -> str:
@@ -156,24 +159,37 @@ class Cluster:
         return self.memberlist
 
     def ring(self, name: str) -> Service:
-        config = self._ring_configs[name]
-        ingesters = self._base.config.ingester.ring
-        replicated = name == "ingester"
         ring = self.rings[name] = RingService(
             name,
             kv=self.ring_kv(name),
             key=ring_key(name),
-            settings=RingSettings(
-                replication_factor=ingesters.replication_factor if replicated else 1,
-                zone_awareness=ingesters.zone_awareness_enabled if replicated else False,
-                heartbeat_timeout_s=config.heartbeat_timeout // 1000,
-                excluded_zones=ingesters.excluded_zones if replicated else (),
-                shards_cached_max=ingesters.shards_cached_max,
-            ),
+            settings=self._ring_settings(name),
             clock=self._base.clock,
             metrics=self._ring_metrics,
         )
         return ring
+
+    def _ring_settings(self, name: str) -> RingSettings:
+        ingesters, gateways = self._base.config.ingester.ring, self._base.config.store_gateway.sharding_ring
+        settings = RingSettings(
+            heartbeat_timeout_s=self._ring_configs[name].heartbeat_timeout // 1000,
+            shards_cached_max=ingesters.shards_cached_max,
+        )
+        if name == "ingester":
+            return replace(
+                settings,
+                replication_factor=ingesters.replication_factor,
+                zone_awareness=ingesters.zone_awareness_enabled,
+                excluded_zones=ingesters.excluded_zones,
+            )
+        if name == "store-gateway":
+            return replace(
+                settings,
+                replication_factor=gateways.replication_factor,
+                zone_awareness=gateways.zone_awareness_enabled,
+                ignore_unhealthy=True,
+            )
+        return settings
 
     def ring_kv(self, name: str) -> KV[RingDesc]:
         kvstore = self._ring_configs[name].kvstore
@@ -184,14 +200,24 @@ class Cluster:
         if name == "ingester":
             return self._ingester_lifecycler()
         base, config = self._base, self._forgetting_configs[name]
+        settings = BasicLifecyclerSettings(
+            heartbeat_period_s=config.heartbeat_period / 1000,
+            forget_after_s=config.heartbeat_timeout * config.auto_forget_unhealthy_periods // 1000,
+            initial_state=InstanceState.JOINING if name in _JOINING_FIRST else InstanceState.ACTIVE,
+        )
+        tokens_count = 1
+        if isinstance(config, StoreGatewayRingConfig):
+            tokens_count = config.num_tokens
+            settings = replace(
+                settings,
+                forget_after_s=settings.forget_after_s if config.auto_forget_enabled else 0,
+                unregister_on_shutdown=config.unregister_on_shutdown,
+                tokens_path=config.tokens_file_path,
+            )
         lifecycler = self.lifecyclers[name] = BasicLifecycler(
             ring=self.rings[name],
-            me=self._member(name, tokens_count=_TOKENS.get(name, 1)),
-            settings=BasicLifecyclerSettings(
-                heartbeat_period_s=config.heartbeat_period / 1000,
-                forget_after_s=config.heartbeat_timeout * config.auto_forget_unhealthy_periods // 1000,
-                initial_state=InstanceState.JOINING if name == "distributor" else InstanceState.ACTIVE,
-            ),
+            me=self._member(name, tokens_count=_TOKENS.get(name, tokens_count)),
+            settings=settings,
             tokens=RandomTokens(rng=base.rng),
             clock=base.clock,
             offload=base.offload,

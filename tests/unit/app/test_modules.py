@@ -17,12 +17,12 @@ from mimir_rw.app.modules import (
     modules_text,
     targets,
 )
-from mimir_rw.config.consistency import rings
+from mimir_rw.config.consistency import ring_name, rings
 from mimir_rw.config.errors import ConfigError
 from mimir_rw.config.load import load
 from mimir_rw.config.tree import Config
 
-EVERYTHING = ("ingester", "distributor", "query-scheduler", "query-frontend", "querier", "compactor")
+EVERYTHING = ("ingester", "distributor", "query-scheduler", "query-frontend", "store-gateway", "querier", "compactor")
 COMPONENTS = {name: target for name, target in targets().items() if target.components == (name,)}
 
 
@@ -34,11 +34,11 @@ def config(*argv: str) -> Config:
     ("names", "components"),
     [
         (["all"], EVERYTHING),
-        (["read", "write", "query-scheduler", "compactor"], EVERYTHING),
+        (["read", "write", "query-scheduler", "store-gateway", "compactor"], EVERYTHING),
         (["all", "overrides-exporter"], (*EVERYTHING[:-1], "overrides-exporter", "compactor")),
         (["read"], ("query-frontend", "querier")),
         (["write"], ("ingester", "distributor")),
-        (["backend"], ("query-scheduler", "overrides-exporter", "compactor")),
+        (["backend"], ("query-scheduler", "store-gateway", "overrides-exporter", "compactor")),
         (["querier", "querier"], ("querier",)),
     ],
 )
@@ -75,7 +75,7 @@ def test_every_component_is_a_module_that_traffic_waits_for():
 
 
 def test_each_ring_has_settings():
-    assert {key.partition(".")[0].replace("_", "-") for key in rings(Config())} == set(RINGS)
+    assert {ring_name(key) for key in rings(Config())} == set(RINGS)
 
 
 def test_needs_name_modules_that_come_before():
@@ -115,8 +115,8 @@ def test_a_process_of_a_cluster_gossips_and_takes_calls(argv):
 
 def test_a_ring_in_another_store_needs_no_gossip():
     stores = ["-ingester.ring.store=inmemory"]
-    for ring in ("distributor", "query-scheduler", "overrides-exporter"):
-        stores += [f"-{ring}.ring.store=etcd", f"-{ring}.ring.etcd.endpoints=e:2379"]
+    for ring in ("distributor.ring", "query-scheduler.ring", "store-gateway.sharding-ring", "overrides-exporter.ring"):
+        stores += [f"-{ring}.store=etcd", f"-{ring}.etcd.endpoints=e:2379"]
     chosen = config("-target=all", *stores)
     modules = modules_of(chosen, checked_components(chosen))
     assert GOSSIP not in modules
@@ -138,7 +138,7 @@ def test_only_exporters_with_a_ring_join_it():
             "distributor needs the ingester ring, which",
         ),
         (["-target=read", "-query-scheduler.ring.store=inmemory"], "-target=query-scheduler,read"),
-        (["-target=write", "-ingester.ring.zone-awareness-enabled"], "an ingester needs a zone while"),
+        (["-target=write", "-ingester.ring.zone-awareness-enabled"], "each ingester needs a zone while"),
         (["-target=write", "-server.grpc-listen-port=0"], "0 cannot be told to others"),
     ],
 )

@@ -65,6 +65,8 @@ def test_defaults_are_valid_and_survive_the_way_through_text() -> None:
         ("overrides_exporter.ring.kvstore.store", "memberlist", "inmemory"),
         ("compactor.sharding_ring.kvstore.store", "memberlist", "inmemory"),
         ("ingester.ring.replication_factor", "3", "1"),
+        ("store_gateway.sharding_ring.kvstore.store", "memberlist", "inmemory"),
+        ("store_gateway.sharding_ring.replication_factor", "3", "1"),
         ("ingester.ring.min_ready_duration", "15s", "0s"),
         ("query_scheduler.max_used_instances", "0", "2"),
         ("querier.minimize_ingester_requests_hedging_delay", "3s", "500ms"),
@@ -81,7 +83,7 @@ def test_departures_from_mimir(key: str, mimir: str, ours: str) -> None:
         for placed, departure in departures()
     }
     assert found[key] == (mimir, ours)
-    assert len(found) == 19
+    assert len(found) == 21
 
 
 def test_build_puts_chosen_values_at_their_paths() -> None:

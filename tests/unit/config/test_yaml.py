@@ -91,7 +91,6 @@ def test_a_configuration_for_a_single_mimir_process_starts() -> None:
         "distributor.ha_tracker",
         "ruler_storage",
         "server.grpc_server_max_send_msg_size",
-        "store_gateway",
         "limits.compactor_blocks_retention_period",
     ]
     assert loaded.warnings[3] == "m.yaml:9: compactor.data_dir is not available yet and is ignored (the compactor)"

@@ -1,0 +1,1 @@
+"""Serves the blocks of the bucket to queriers."""
