@@ -76,6 +76,9 @@ class RingPages:
     async def query_scheduler(self, call: Call) -> Answer:
         return await self._one(call, "query-scheduler")
 
+    async def querier(self, call: Call) -> Answer:
+        return await self._one(call, "querier")
+
     async def store_gateway(self, call: Call) -> Answer:
         return await self._one(call, "store-gateway")
 

@@ -103,6 +103,7 @@ ROUTES: tuple[Route, ...] = (
     Route("/ingester/ring", _GET_POST, CLUSTER, RingPages.ingester, title="Ring of ingesters"),
     Route("/distributor/ring", _GET_POST, CLUSTER, RingPages.distributor, title="Ring of distributors"),
     Route("/query-scheduler/ring", _GET_POST, CLUSTER, RingPages.query_scheduler, title="Ring of query schedulers"),
+    Route("/querier/ring", _GET_POST, CLUSTER, RingPages.querier, title="Ring of queriers"),
     Route("/store-gateway/ring", _GET_POST, CLUSTER, RingPages.store_gateway, title="Ring of store gateways"),
     Route(
         "/overrides-exporter/ring",

@@ -17,9 +17,10 @@ from mimir_rw.config.errors import ConfigError
 from mimir_rw.config.kvstore import KvStoreConfig
 from mimir_rw.config.tree import Config
 
-RINGS = ("ingester", "distributor", "query-scheduler", "store-gateway", "overrides-exporter", "compactor")
+RINGS = ("ingester", "distributor", "query-scheduler", "querier", "store-gateway", "overrides-exporter", "compactor")
 """Every process watches all of them, so that its pages are whole."""
 STORES = "kv-stores"
+HAND_OVERS = "hand-over-records"
 BASE = (
     "server",
     "event-loop-lag",
@@ -28,6 +29,7 @@ BASE = (
     "rpc-pool",
     STORES,
     *(f"{ring}-ring" for ring in RINGS),
+    HAND_OVERS,
     "series-key",
 )
 """Modules of every process."""
@@ -48,7 +50,7 @@ def lifecycler_module(ring: str) -> str:
     return f"{ring}-lifecycler"
 
 
-_FIRST = ("server", "runtime-config", RPC, "rpc-pool", "series-key", *map(ring_module, RINGS))
+_FIRST = ("server", "runtime-config", RPC, "rpc-pool", "series-key", HAND_OVERS, *map(ring_module, RINGS))
 
 # What must be Running before it; only modules of the same process count. At a stop everything goes the other way: the
 # gate first, then whoever hands work on before whoever takes it, calls between processes after that, gossip last.
@@ -62,6 +64,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     RPC: ("server", GOSSIP),
     "rpc-pool": ("server",),
     **{ring_module(ring): (GOSSIP, STORES) for ring in RINGS},
+    HAND_OVERS: (GOSSIP, STORES, *map(ring_module, RINGS)),
     "series-key": (GOSSIP, STORES),
     "ingester": _FIRST,
     lifecycler_module("ingester"): ("ingester",),
@@ -79,6 +82,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
         lifecycler_module("store-gateway"),
         "query-frontend",
     ),
+    lifecycler_module("querier"): ("querier",),
     "overrides-exporter": _FIRST,
     lifecycler_module("overrides-exporter"): ("overrides-exporter",),
     "compactor": _FIRST,

@@ -142,6 +142,7 @@ def rings(config: Config) -> Mapping[str, RingConfig]:
         "ingester.ring": config.ingester.ring,
         "distributor.ring": config.distributor.ring,
         "query_scheduler.ring": config.query_scheduler.ring,
+        "querier.ring": config.querier.ring,
         "store_gateway.sharding_ring": config.store_gateway.sharding_ring,
         "overrides_exporter.ring": config.overrides_exporter.ring,
         "compactor.sharding_ring": config.compactor.sharding_ring,

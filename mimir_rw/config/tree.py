@@ -309,6 +309,7 @@ class QuerierConfig:
         help="Zone whose ingesters are asked first; empty means common.instance_availability_zone.",
         category=EXPERIMENTAL,
     )
+    ring: ForgettingRingConfig = section(ForgettingRingConfig, flag_prefix="querier.ring")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from tests.etcd_server import Etcd
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
-RINGS = ("ingester", "distributor", "query-scheduler", "store-gateway", "overrides-exporter", "compactor")
+RINGS = ("ingester", "distributor", "query-scheduler", "querier", "store-gateway", "overrides-exporter", "compactor")
 PREFIXES = {"store-gateway": "store-gateway.sharding-ring"}
 """Of flags, where they are not those of the component."""
 WAIT_S = 60.0

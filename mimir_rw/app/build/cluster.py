@@ -19,6 +19,8 @@ from mimir_rw.kit.host import is_ip_address
 from mimir_rw.kit.service import Service
 from mimir_rw.kit.tls import client_context, server_context
 from mimir_rw.kv.contract import KV
+from mimir_rw.kv.hand_over import STORE_KEY as HAND_OVER_KEY
+from mimir_rw.kv.hand_over import HandOverCodec, HandOverRecords
 from mimir_rw.kv.memberlist.service import MemberlistService
 from mimir_rw.kv.prefix import PrefixKV
 from mimir_rw.kv.series_key import SeriesKeyCodec, SeriesKeyService
@@ -73,6 +75,7 @@ class Cluster:
         self._forgetting_configs: dict[str, ForgettingRingConfig] = {
             "distributor": config.distributor.ring,
             "query-scheduler": config.query_scheduler.ring,
+            "querier": config.querier.ring,
             "store-gateway": config.store_gateway.sharding_ring,
             "overrides-exporter": config.overrides_exporter.ring,
             "compactor": config.compactor.sharding_ring,
@@ -84,6 +87,7 @@ class Cluster:
         self.lifecyclers: dict[str, BasicLifecycler] = {}
         self.ingester_lifecycler: Lifecycler
         self.series_key: SeriesKeyService
+        self.hand_over_records: HandOverRecords
         identity = Identity(
             cluster=config.memberlist.cluster_label,
             instance=process_id(config, machine),
@@ -147,7 +151,7 @@ class Cluster:
             settings=memberlist_settings(
                 config, instance_id=name, advertise_addr=own if is_ip_address(own) else "", meta=meta
             ),
-            codecs=(RING_CODEC, SeriesKeyCodec()),
+            codecs=(RING_CODEC, SeriesKeyCodec(), HandOverCodec()),
             clock=base.clock,
             rng=base.rng,
             metrics=base.metrics,
@@ -259,6 +263,15 @@ class Cluster:
     async def _told(self) -> None:
         if self.memberlist is not None:
             await self.memberlist.told(_ANNOUNCE_S)
+
+    def follow_hand_overs(self) -> Service:
+        kvstore = self._ring_configs["ingester"].kvstore
+        self.hand_over_records = HandOverRecords(
+            kv=PrefixKV(self.stores.kv("ingester", kvstore, HandOverCodec()), kvstore.prefix),
+            key=HAND_OVER_KEY,
+            clock=self._base.clock,
+        )
+        return self.hand_over_records
 
     def find_series_key(self) -> Service:
         base = self._base

@@ -7,6 +7,7 @@ from mimir_rw.app.build.base import Base
 from mimir_rw.app.build.cluster import Cluster
 from mimir_rw.app.build.write import Write
 from mimir_rw.components.querier.executor import QueryExecutor
+from mimir_rw.components.querier.hand_over import RecordConfirmer
 from mimir_rw.components.querier.ring_ingesters import RingIngesters, RingReadSettings
 from mimir_rw.components.querier.service import QuerierService
 from mimir_rw.components.query_frontend.dispatch import Dispatcher, DispatchSettings
@@ -24,6 +25,7 @@ from mimir_rw.promql.syntax_json import syntax_object
 from mimir_rw.ring.desc import InstanceDesc
 from mimir_rw.rpc.contracts.ingester import IngesterReads
 from mimir_rw.rpc.contracts.scheduler import LocalResults, QueryResults, SchedulerDirectory
+from mimir_rw.rpc.stubs.hand_over import register_record_follower
 from mimir_rw.rpc.stubs.scheduler import (
     QueryResultsClient,
     SchedulerClient,
@@ -115,6 +117,8 @@ class Read:
             ),
             parsed=self._parsed,
         )
+        records = self._cluster.hand_over_records
+        register_record_follower(self._cluster.router, RecordConfirmer(records=records.current, indexes=None))
         return QuerierService(
             querier_id=self._cluster.instance_id,
             executor=QueryExecutor(limits=base.limits, ingesters=self._ingesters(), engine=engine, clock=base.clock),

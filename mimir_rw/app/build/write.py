@@ -21,6 +21,7 @@ from mimir_rw.components.ingester.service import IngesterService
 from mimir_rw.kit.service import Service, ServiceState
 from mimir_rw.kit.tasks import TaskSupervisor
 from mimir_rw.ring.desc import InstanceDesc, InstanceState
+from mimir_rw.rpc.stubs.hand_over import register_write_planner
 from mimir_rw.rpc.stubs.ingester import IngesterClients, register_ingester
 
 
@@ -77,6 +78,7 @@ class Write:
             metrics=metrics,
             series_key=self._series_key,
         )
+        register_write_planner(self._cluster.router, distributor)
         base.apis["distributor"] = push = PushApi(
             distributor=distributor,
             stats=UserStats(view=self._cluster.rings["ingester"].view, peer=self._stats_peer, clock=base.clock),

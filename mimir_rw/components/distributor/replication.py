@@ -27,6 +27,7 @@ from mimir_rw.ring.operations import WRITE_NO_EXTEND
 from mimir_rw.ring.placement import Placement
 from mimir_rw.ring.quorum import BatchOutcome, BatchTracker
 from mimir_rw.ring.view import RingView
+from mimir_rw.rpc.contracts.hand_over import ReadOnlySeen
 from mimir_rw.rpc.contracts.ingester import Ingester, PushResult, Rejection, U32Column
 
 Answered = tuple[Rejection, ...]
@@ -61,6 +62,10 @@ class BatchStore(Protocol):
         """Before anything is stored; `tasks` run until `drain` has ended."""
         ...
 
+    def sees_read_only(self, instance_id: str) -> ReadOnlySeen:
+        """See `rpc.contracts.hand_over.WritePlanner`."""
+        ...
+
     def age(self) -> None:
         """Called every few minutes, to forget what is used no more."""
         ...
@@ -90,6 +95,8 @@ class RingStore:
         self._timeout_s = timeout_s
         self._jobs = 0
         """That have not ended."""
+        self._under_way: dict[str, int] = {}
+        """The same by ingester; those with none are not in it."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -101,6 +108,14 @@ class RingStore:
     def age(self) -> None:
         """See `BatchStore`."""
         self._senders.age()
+
+    def sees_read_only(self, instance_id: str) -> ReadOnlySeen:
+        """See `BatchStore`. A push is planned and handed out without a pause, so what was planned before the ring was
+        seen changed is counted here, and what is planned after it goes elsewhere. An ingester that is not in the ring
+        is not written to either."""
+        view = self._ring.view()
+        seen = instance_id not in view or view.desc[instance_id].read_only
+        return ReadOnlySeen(seen, self._under_way.get(instance_id, 0))
 
     async def drain(self) -> None:
         """See `BatchStore`."""
@@ -115,7 +130,7 @@ class RingStore:
         view, now_s = self._ring.view(), self._clock.now_ms() // 1000
         alone = self._alone(view, now_s)
         if alone is not None:
-            result = await alone.push(tenant, batch)
+            result = await self._push_alone(alone, tenant, batch)
             return Stored(result.rejections, result.exemplars_refused)
         shard = view.shuffle_shard(tenant, shard_size)
         placement = shard.replication_sets(row_tokens(tenant, batch), WRITE_NO_EXTEND, now_s=now_s)
@@ -130,10 +145,20 @@ class RingStore:
                 f"no quorum of ingesters answered within {self._timeout_s:g} s (-distributor.remote-timeout)"
             ) from None
 
+    async def _push_alone(self, alone: Ingester, tenant: str, batch: WriteBatch) -> PushResult:
+        assert self._local is not None
+        self._count(self._local[0], 1)
+        try:
+            return await alone.push(tenant, batch)
+        finally:
+            self._count(self._local[0], -1)
+
     def _offer(self, source: PushSource, placement: Placement, push: _Push) -> None:
         """Hand the shares out, a job each."""
         held = shares(placement, source.batch.series_count)
         self._jobs += len(held)
+        for instance, _ in held:
+            self._count(instance.id, 1)
         self._idle.clear()
         deadline_s = self._clock.monotonic() + self._timeout_s
         for instance, share in held:
@@ -142,9 +167,17 @@ class RingStore:
 
     def _ended(self, push: _Push, instance_id: str, outcome: PartOutcome) -> None:
         self._jobs -= 1
+        self._count(instance_id, -1)
         if not self._jobs:
             self._idle.set()
         push.answered(instance_id, outcome)
+
+    def _count(self, instance_id: str, more: int) -> None:
+        count = self._under_way.get(instance_id, 0) + more
+        if count:
+            self._under_way[instance_id] = count
+        else:
+            self._under_way.pop(instance_id, None)
 
     def _alone(self, view: RingView, now_s: int) -> Ingester | None:
         """The ingester here, when it holds everything of everybody."""

@@ -1,4 +1,4 @@
-"""The distributor as a running service: `rpc.contracts.distributor.Distributor`.
+"""The distributor as a running service: `rpc.contracts.distributor.Distributor` and `hand_over.WritePlanner`.
 
 A push is admitted against the limits of this process, decoded and validated by one kernel call on the Offload, held to
 the tenant's rates, and stored on the ingesters of the ring (replication.py). State per tenant (known series, token
@@ -37,6 +37,7 @@ from mimir_rw.kit.service import Service, ServiceState
 from mimir_rw.model.errors import BadRequest, Overloaded, RateLimited, TooLarge, Unavailable
 from mimir_rw.ring.desc import InstanceState
 from mimir_rw.rpc.contracts.distributor import Written
+from mimir_rw.rpc.contracts.hand_over import ReadOnlySeen
 
 IDLE_S = 20 * 60.0
 SWEEP_TICKS = 60
@@ -142,6 +143,12 @@ class DistributorService(Service):
                 received = push.samples_received + push.metadata_received
                 raise refusal(rejections, received, kept, each=version > 1)
             return kept
+
+    async def sees_read_only(self, instance_id: str) -> ReadOnlySeen:
+        """See `rpc.contracts.hand_over.WritePlanner`."""
+        if self.state is not ServiceState.RUNNING:
+            raise Unavailable("the distributor is not running")
+        return self._store.sees_read_only(instance_id)
 
     @contextmanager
     def _admitted(self, body: bytes) -> Iterator[None]:

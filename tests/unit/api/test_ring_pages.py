@@ -83,6 +83,7 @@ def rings():
         "ingester": ingesters,
         "distributor": FakeRing(InstanceDesc(id="d", timestamp_s=NOW_S, tokens=(4,), versions=OURS)),
         "query-scheduler": FakeRing(),
+        "querier": FakeRing(),
         "store-gateway": FakeRing(),
         "overrides-exporter": FakeRing(),
         "compactor": FakeRing(),
@@ -130,16 +131,17 @@ async def test_the_shape_of_the_json(site):
 async def test_all_rings_in_one(site):
     document = json.loads((await site.get("/ring", headers=JSON)).body)
     assert list(document["rings"]) == [
-        "ingester", "distributor", "query-scheduler", "store-gateway", "overrides-exporter", "compactor",
+        "ingester", "distributor", "query-scheduler", "querier", "store-gateway", "overrides-exporter",
+        "compactor",
     ]  # fmt: skip
     assert document["shards"] == document["rings"]["ingester"]["shards"]
     page = (await site.get("/ring")).body.decode()
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     assert headings == [
-        "Ring of ingesters", "Ring of distributors", "Ring of query schedulers", "Ring of store gateways",
-        "Ring of overrides exporters", "Ring of compactors",
+        "Ring of ingesters", "Ring of distributors", "Ring of query schedulers", "Ring of queriers",
+        "Ring of store gateways", "Ring of overrides exporters", "Ring of compactors",
     ]  # fmt: skip
-    assert page.count("Nobody is in it.") == 4
+    assert page.count("Nobody is in it.") == 5
 
 
 async def test_a_page_shows_what_it_knows_and_escapes_it(site):

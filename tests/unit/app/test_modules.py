@@ -115,7 +115,13 @@ def test_a_process_of_a_cluster_gossips_and_takes_calls(argv):
 
 def test_a_ring_in_another_store_needs_no_gossip():
     stores = ["-ingester.ring.store=inmemory"]
-    for ring in ("distributor.ring", "query-scheduler.ring", "store-gateway.sharding-ring", "overrides-exporter.ring"):
+    for ring in (
+        "distributor.ring",
+        "query-scheduler.ring",
+        "querier.ring",
+        "store-gateway.sharding-ring",
+        "overrides-exporter.ring",
+    ):
         stores += [f"-{ring}.store=etcd", f"-{ring}.etcd.endpoints=e:2379"]
     chosen = config("-target=all", *stores)
     modules = modules_of(chosen, checked_components(chosen))

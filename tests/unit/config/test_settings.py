@@ -62,6 +62,7 @@ def test_defaults_are_valid_and_survive_the_way_through_text() -> None:
         ("ingester.ring.kvstore.store", "memberlist", "inmemory"),
         ("distributor.ring.kvstore.store", "memberlist", "inmemory"),
         ("query_scheduler.ring.kvstore.store", "memberlist", "inmemory"),
+        ("querier.ring.kvstore.store", "memberlist", "inmemory"),
         ("overrides_exporter.ring.kvstore.store", "memberlist", "inmemory"),
         ("compactor.sharding_ring.kvstore.store", "memberlist", "inmemory"),
         ("ingester.ring.replication_factor", "3", "1"),
@@ -83,7 +84,7 @@ def test_departures_from_mimir(key: str, mimir: str, ours: str) -> None:
         for placed, departure in departures()
     }
     assert found[key] == (mimir, ours)
-    assert len(found) == 21
+    assert len(found) == 22
 
 
 def test_build_puts_chosen_values_at_their_paths() -> None:

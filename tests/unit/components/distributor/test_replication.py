@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from mimir_rw.ring.desc import InstanceDesc, InstanceState
 from mimir_rw.ring.operations import WRITE_NO_EXTEND as WRITE
 from mimir_rw.ring.settings import RingSettings
 from mimir_rw.rpc.contracts.distributor import Written
+from mimir_rw.rpc.contracts.hand_over import ReadOnlySeen
 from mimir_rw.rpc.contracts.ingester import PushPart, PushResult, Rejection
 from tests.unit.components.distributor.ingesters import FakeRing, instance
 from tests.unit.tsdb.batches import KEY, START_MS, batch, up
@@ -339,3 +341,45 @@ async def test_drain_waits_for_what_was_answered_already() -> None:
         await draining
         assert len(b.ingesters["c-0"].names()) == 3
         b.store.start(b.tasks)
+
+
+def read_only(*ids: str) -> list[InstanceDesc]:
+    return [replace(each, read_only=each.id in ids, read_only_updated_s=START_MS // 1000) for each in SIX]
+
+
+async def test_a_read_only_ingester_is_seen_and_pushes_planned_before_are_counted_until_they_end() -> None:
+    async with bed() as b:
+        leaving = b.ingesters["a-0"]
+        leaving.gate.clear()
+        before = asyncio.create_task(b.push(many()))
+        await settle()
+        assert b.store.sees_read_only("a-0") == ReadOnlySeen(False, 1)
+        b.ring.become(read_only("a-0"))
+        assert b.store.sees_read_only("a-0") == ReadOnlySeen(True, 1)
+        assert list(await before) == []  # the two other zones are a quorum
+        given = len(leaving.parts)
+        await b.push(many())
+        assert b.store.sees_read_only("a-0") == ReadOnlySeen(True, 1)
+        leaving.gate.set()
+        await settle()
+        assert b.store.sees_read_only("a-0") == ReadOnlySeen(True, 0)
+        assert len(leaving.parts) == given + 1
+        await b.push(many())
+        assert len(leaving.parts) == given + 1
+        assert b.store.sees_read_only("a-1") == ReadOnlySeen(False, 0)
+
+
+async def test_an_ingester_that_is_not_in_the_ring_is_as_good_as_read_only() -> None:
+    async with bed(THREE) as b:
+        assert b.store.sees_read_only("d-0") == ReadOnlySeen(True, 0)
+
+
+async def test_a_push_that_goes_straight_to_the_only_ingester_is_counted_too() -> None:
+    async with bed([instance("a-0", "a")], factor=1, zones=False, local="a-0") as b:
+        b.ingesters["a-0"].gate.clear()
+        pushing = asyncio.create_task(b.push(many()))
+        await settle()
+        assert b.store.sees_read_only("a-0") == ReadOnlySeen(False, 1)
+        b.ingesters["a-0"].gate.set()
+        await pushing
+        assert b.store.sees_read_only("a-0") == ReadOnlySeen(False, 0)

@@ -58,6 +58,9 @@ class FakeStore:
         self.keys.append(key)
         return Stored(self.rejections, self.exemplars_refused)
 
+    def sees_read_only(self, instance_id: str) -> ReadOnlySeen:
+        return ReadOnlySeen(seen=instance_id == "known")
+
     def start(self, tasks: TaskSupervisor) -> None: ...
 
     def age(self) -> None: ...
