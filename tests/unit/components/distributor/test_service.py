@@ -19,6 +19,7 @@ from mimir_rw.kit.service import ServiceState
 from mimir_rw.kit.tasks import TaskSupervisor
 from mimir_rw.model.errors import BadRequest, MimirError, Overloaded, RateLimited, TooLarge, Unavailable
 from mimir_rw.ring.desc import InstanceState
+from mimir_rw.rpc.contracts.hand_over import ReadOnlySeen
 from mimir_rw.rpc.contracts.ingester import Rejection
 from mimir_rw.testing.remote_write import body, metadata, series
 
