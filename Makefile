@@ -19,7 +19,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport CONDA_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down status test test-tools reference bench lint fmt docs e2e fuzz sim containers clean
+.PHONY: help install up down status test test-tools reference s3-server bench lint fmt docs e2e fuzz sim containers clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -51,7 +51,8 @@ up: install ## build and start the three groups and nginx on this machine; MODE=
 ifeq ($(MODE),all)
 	@mkdir -p $(DATA)
 	@exec $(BIN)/mimir-rw -target=all -server.http-listen-port=$(PORT) \
-		-blocks-storage.tsdb.dir=$(DATA)/tsdb -auth.multitenancy-enabled=false -server.pid-file=$(DATA)/mimir-rw.pid $(ARGS)
+		-blocks-storage.tsdb.dir=$(DATA)/tsdb -blocks-storage.filesystem.dir=$(DATA)/blocks \
+		-auth.multitenancy-enabled=false -server.pid-file=$(DATA)/mimir-rw.pid $(ARGS)
 else
 	@scripts/gateway-tools
 	@exec $(BIN)/mimir-rw up --data $(DATA) --port $(PORT) --base-port $(BASE_PORT) -- $(ARGS)
@@ -66,7 +67,10 @@ status: install ## is it running, is it ready
 test-tools: $(VENV)/.dev
 	@scripts/test-tools
 
-test: install test-tools ## install what the tests need and run them
+s3-server:
+	@scripts/s3-server
+
+test: install test-tools s3-server ## install what the tests need and run them
 	@$(BIN)/python -m pytest -n 2 -m 'not slow and not docker' $(ARGS)
 	@scripts/cargo-python test --quiet --release --manifest-path $(CRATE)/Cargo.toml
 

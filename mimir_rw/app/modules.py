@@ -33,6 +33,9 @@ BASE = (
     "series-key",
 )
 """Modules of every process."""
+BUCKET = "bucket"
+WITH_BUCKET = ("ingester", "querier", "store-gateway", "compactor")
+"""Components that write blocks or read them."""
 GOSSIP = "memberlist-kv"
 RPC = "rpc-server"
 ANNOUNCEMENT = "announcement"
@@ -50,7 +53,7 @@ def lifecycler_module(ring: str) -> str:
     return f"{ring}-lifecycler"
 
 
-_FIRST = ("server", "runtime-config", RPC, "rpc-pool", "series-key", HAND_OVERS, *map(ring_module, RINGS))
+_FIRST = ("server", "runtime-config", BUCKET, RPC, "rpc-pool", "series-key", HAND_OVERS, *map(ring_module, RINGS))
 
 # What must be Running before it; only modules of the same process count. At a stop everything goes the other way: the
 # gate first, then whoever hands work on before whoever takes it, calls between processes after that, gossip last.
@@ -59,6 +62,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "event-loop-lag": (),
     "free-memory": (),
     "runtime-config": ("server",),
+    BUCKET: ("server",),
     GOSSIP: ("server",),
     STORES: ("runtime-config", GOSSIP),
     RPC: ("server", GOSSIP),
@@ -196,6 +200,8 @@ def modules_of(config: Config, components: Sequence[str]) -> tuple[str, ...]:
     """All modules of the process, in graph order."""
     stores = [name for ring in rings(config).values() for name in stores_of(ring.kvstore)]
     wanted = {*BASE, *components, GATE}
+    if not wanted.isdisjoint(WITH_BUCKET):
+        wanted.add(BUCKET)
     if "memberlist" in stores:
         wanted.update((GOSSIP, ANNOUNCEMENT))
     if _in_a_cluster(config):

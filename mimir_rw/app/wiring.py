@@ -19,6 +19,7 @@ from mimir_rw.api.routes import SERVER
 from mimir_rw.api.server import HTTP_ALPN, HttpServer
 from mimir_rw.app.build.backend import Backend
 from mimir_rw.app.build.base import Base, server_settings
+from mimir_rw.app.build.buckets import Buckets
 from mimir_rw.app.build.cluster import Cluster
 from mimir_rw.app.build.pages import Pages
 from mimir_rw.app.build.read import Read
@@ -26,6 +27,7 @@ from mimir_rw.app.build.world import World, real_world
 from mimir_rw.app.build.write import Write
 from mimir_rw.app.modules import (
     ANNOUNCEMENT,
+    BUCKET,
     GATE,
     GOSSIP,
     HAND_OVERS,
@@ -172,6 +174,10 @@ class Process:
         pages.describe_build()
         return pages.application()
 
+    def _bucket(self) -> Service:
+        self.base.buckets = Buckets(self.base)
+        return self.base.buckets
+
     def _builders(self) -> Mapping[str, Callable[[], Service]]:
         base, cluster, write = self.base, self.cluster, self.write
         return {
@@ -179,6 +185,7 @@ class Process:
             "event-loop-lag": base.event_loop_lag,
             "free-memory": base.free_memory,
             "runtime-config": base.runtime_config,
+            BUCKET: self._bucket,
             GOSSIP: cluster.gossip,
             STORES: lambda: cluster.stores,
             RPC: lambda: cluster.router,

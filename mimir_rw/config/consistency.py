@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator, Mapping
 
 from mimir_rw.config.errors import ConfigError, quoted
@@ -10,6 +12,7 @@ from mimir_rw.config.limits import TenantLimits
 from mimir_rw.config.process import ServerConfig, ServerTlsConfig
 from mimir_rw.config.rings import RingConfig
 from mimir_rw.config.settings import walk
+from mimir_rw.config.storage import MISSING_BACKENDS, PART_BYTES_MIN, S3Config
 from mimir_rw.config.tree import Config
 from mimir_rw.model.errors import BadRequest
 from mimir_rw.model.tenant import validate_tenant
@@ -94,13 +97,58 @@ def _prefix_problems(key: str, prefix: str) -> Iterator[Problem]:
 
 def _storage_problems(config: Config) -> Iterator[Problem]:
     storage = config.blocks_storage
-    if storage.backend != "filesystem":
-        message = f"{storage.backend} is not available yet: data stays on local disk, use filesystem"
-        yield "blocks_storage.backend", message
+    for key, backend in (
+        ("common.storage.backend", config.common.storage.backend), ("blocks_storage.backend", storage.backend)
+    ):  # fmt: skip
+        if backend in MISSING_BACKENDS:
+            yield key, f"{backend} is not supported: use s3 or filesystem"
     if not storage.tsdb.dir:
         yield "blocks_storage.tsdb.dir", "must name a directory"
+    if storage.storage_prefix and not (storage.storage_prefix.isascii() and storage.storage_prefix.isalnum()):
+        yield "blocks_storage.storage_prefix", f"{quoted(storage.storage_prefix)} is not letters and digits only"
+    if storage.backend == "s3":
+        yield from _s3_problems("blocks_storage.s3", storage.s3)
+    else:
+        yield from _filesystem_problems("blocks_storage.filesystem", storage.filesystem.dir, storage.tsdb.dir)
     if storage.tsdb.wal_segment_size_bytes % _WAL_PAGE_BYTES:
         yield "blocks_storage.tsdb.wal_segment_size_bytes", f"must be a multiple of {_WAL_PAGE_BYTES}"
+
+
+def _filesystem_problems(at: str, bucket: str, tsdb: str) -> Iterator[Problem]:
+    if not bucket:
+        yield f"{at}.dir", "must name a directory"
+        return
+    one, other = os.path.abspath(bucket), os.path.abspath(tsdb)
+    if os.path.commonpath((one, other)) in (one, other):
+        yield f"{at}.dir", f"must not be, hold or be in blocks_storage.tsdb.dir (-blocks-storage.tsdb.dir), {tsdb}"
+
+
+def _s3_problems(at: str, s3: S3Config) -> Iterator[Problem]:
+    flags = "-" + at.replace("_", "-")
+    if not s3.bucket_name:
+        yield f"{at}.bucket_name", "must name the bucket"
+    if not s3.endpoint and not s3.region:
+        yield f"{at}.endpoint", f"must be the server's host, or region ({flags}.region) one of Amazon's"
+    if "/" in s3.endpoint or not s3.endpoint.isprintable():
+        yield f"{at}.endpoint", f"{quoted(s3.endpoint)} is not host or host:port; insecure chooses http"
+    if bool(s3.access_key_id) != bool(s3.secret_access_key):
+        yield f"{at}.access_key_id", f"must be set together with secret_access_key ({flags}.secret-access-key)"
+    if 0 < s3.part_size < PART_BYTES_MIN:
+        yield f"{at}.part_size", f"must be 0 or at least {PART_BYTES_MIN}"
+    if s3.sse.type == "SSE-KMS" and not s3.sse.kms_key_id:
+        yield f"{at}.sse.kms_key_id", "must name a key for SSE-KMS"
+    if s3.sse.kms_encryption_context and not _texts_by_name(s3.sse.kms_encryption_context):
+        yield f"{at}.sse.kms_encryption_context", "is not a JSON object of texts"
+    if bool(s3.http.tls_cert_path) != bool(s3.http.tls_key_path):
+        yield f"{at}.http.tls_cert_path", "must be set together with tls_key_path"
+
+
+def _texts_by_name(text: str) -> bool:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
 
 
 def _cluster_problems(config: Config) -> Iterator[Problem]:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mimir_rw.config.document import Items, Node, Scalar
+from mimir_rw.config.storage import MISSING_BACKENDS
 
 
 class Verdict(enum.Enum):
@@ -71,10 +72,25 @@ FOREIGN: tuple[Foreign, ...] = (
     ),
     _row(
         Verdict.REFUSED,
-        "common.storage.backend",
-        "common.storage.backend",
-        "data stays on local disk; use filesystem",
-        ("filesystem", ""),
+        "limits.s3_sse_type limits.s3_sse_kms_key_id limits.s3_sse_kms_encryption_context "
+        "common.storage.s3.sts_endpoint blocks_storage.s3.sts_endpoint",
+        "common.storage.s3.sts-endpoint blocks-storage.s3.sts-endpoint",
+        "encryption is one for the whole bucket, and AWS_ENDPOINT_URL_STS of the environment names another STS",
+        ("",),
+    ),
+    _row(
+        Verdict.REFUSED,
+        "common.storage.s3.signature_version blocks_storage.s3.signature_version",
+        "common.storage.s3.signature-version blocks-storage.s3.signature-version",
+        "requests are signed in version 4",
+        ("v4", ""),
+    ),
+    _row(
+        Verdict.REFUSED,
+        "common.storage.s3.list_objects_version blocks_storage.s3.list_objects_version",
+        "common.storage.s3.list-objects-version blocks-storage.s3.list-objects-version",
+        "lists are asked for in version 2",
+        ("v2", ""),
     ),
     _row(
         Verdict.REFUSED,
@@ -153,7 +169,46 @@ FOREIGN: tuple[Foreign, ...] = (
         "blocks-storage.tsdb.memory-snapshot-on-shutdown",
         _NO_GO,
     ),
+    _row(
+        Verdict.MEANINGLESS,
+        " ".join(
+            f"{at}.s3.{key}"
+            for at in ("common.storage", "blocks_storage")
+            for key in (
+                "dualstack_enabled",
+                "native_aws_auth_enabled",
+                "trace",
+                "http.idle_conn_timeout",
+                "http.expect_continue_timeout",
+                "http.max_idle_connections",
+                "http.max_idle_connections_per_host",
+                "http.tls_server_name",
+            )
+        ),
+        " ".join(
+            f"{at}.s3.{flag}"
+            for at in ("common.storage", "blocks-storage")
+            for flag in (
+                "dualstack-enabled",
+                "native-aws-auth-enabled",
+                "trace.*",
+                "http.idle-conn-timeout",
+                "expect-continue-timeout",
+                "max-idle-connections",
+                "max-idle-connections-per-host",
+                "http.tls-server-name",
+            )
+        ),
+        "connections live as long as the store lets them, keys that are not given are looked for, an endpoint names "
+        "itself",
+    ),
     # Components that are not there yet.
+    _row(
+        Verdict.UNBUILT,
+        " ".join(f"{at}.{kind}" for at in ("common.storage", "blocks_storage") for kind in MISSING_BACKENDS),
+        " ".join(f"{at}.{kind}.*" for at in ("common.storage", "blocks-storage") for kind in MISSING_BACKENDS),
+        "object storage is filesystem or s3",
+    ),
     _row(
         Verdict.MEANINGLESS,
         "compactor.sharding_ring.wait_active_instance_timeout",
@@ -241,16 +296,13 @@ FOREIGN: tuple[Foreign, ...] = (
     ),
     _row(
         Verdict.UNBUILT,
-        "blocks_storage.s3 blocks_storage.gcs blocks_storage.azure blocks_storage.swift blocks_storage.storage_prefix "
-        "blocks_storage.filesystem common.storage blocks_storage.tsdb.block_ranges_period "
+        "blocks_storage.tsdb.block_ranges_period "
         "blocks_storage.tsdb.retention_period "
         "blocks_storage.tsdb.ship_* blocks_storage.tsdb.head_compaction_* "
         "blocks_storage.tsdb.flush_blocks_on_shutdown blocks_storage.tsdb.close_idle_tsdb_timeout "
         "blocks_storage.tsdb.bigger_out_of_order_* blocks_storage.tsdb.early_head_compaction_* "
-        "blocks_storage.tsdb.timely_head_compaction_enabled limits.s3_sse_* limits.out_of_order_blocks_* "
+        "blocks_storage.tsdb.timely_head_compaction_enabled limits.out_of_order_blocks_* "
         "querier.query_store_after",
-        "blocks-storage.s3.* blocks-storage.gcs.* blocks-storage.azure.* blocks-storage.swift.* "
-        "blocks-storage.storage-prefix blocks-storage.filesystem.* common.storage.* "
         "blocks-storage.tsdb.block-ranges-period blocks-storage.tsdb.retention-period "
         "blocks-storage.tsdb.ship-* blocks-storage.tsdb.head-compaction-* "
         "blocks-storage.tsdb.flush-blocks-on-shutdown blocks-storage.tsdb.close-idle-tsdb-timeout "

@@ -13,7 +13,7 @@ from mimir_rw.config.document import BYTES_MAX, read_document
 from mimir_rw.config.errors import ConfigError, quoted
 from mimir_rw.config.flags import Arguments, parse_arguments
 from mimir_rw.config.settings import Placed, Value, build, walk
-from mimir_rw.config.tree import Config, chosen_defaults
+from mimir_rw.config.tree import Config, chosen_defaults, inherited
 
 _REFERENCE = re.compile(r"\$\{([^{}:\n]*)(?::([^{}\n]*))?\}")
 
@@ -43,7 +43,7 @@ def load_arguments(arguments: Arguments, *, environment: Mapping[str, str], read
         if arguments.asks("config.expand-env"):
             data = expand_environment(data, environment)
         gather_section(read_document(data, name=arguments.config_file), Config, Place(arguments.config_file), gathered)
-    config = _settled({**gathered.values, **arguments.values})
+    config = _settled({**inherited(gathered.values), **inherited(arguments.values)})
     origins = {path: at for path, at in gathered.origins.items() if path not in arguments.values}
     check_config(config, origins)
     return Loaded(config, (*gathered.warnings, *arguments.warnings))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mimir_rw.config.kvstore import ADVANCED, PORT_MAX, TLS_VERSIONS
 from mimir_rw.config.settings import Departure, duration, integer, names, section, text
+from mimir_rw.config.storage import CommonStorageConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class CommonConfig:
     instance_availability_zone: str = text(
         "", flag="common.instance-availability-zone", help="Zone that this process runs in."
     )
+    storage: CommonStorageConfig = section(CommonStorageConfig, flag_prefix="common.storage")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ milliseconds, sizes bytes. A component brings its section when it is built: ther
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mimir_rw.config.compactor import CompactorConfig
@@ -38,6 +38,7 @@ from mimir_rw.config.settings import (
     text,
     walk,
 )
+from mimir_rw.config.storage import BACKENDS, BlocksFilesystemConfig, S3Config
 
 LIMIT_METRICS = (
     "ingestion_rate",
@@ -408,11 +409,21 @@ class TsdbConfig:
 
 @dataclass(frozen=True, slots=True)
 class BlocksStorageConfig:
+    """`backend`, `s3` and `filesystem` are those of common.storage where they are not told here."""
+
     backend: str = text(
         "filesystem",
         flag="blocks-storage.backend",
-        help="Kind of bucket that holds the blocks; only filesystem is available yet.",
-        choices=("filesystem", "s3", "gcs", "azure", "swift"),
+        help="Kind of object storage that holds the blocks: filesystem or s3.",
+        choices=BACKENDS,
+    )
+    s3: S3Config = section(S3Config, flag_prefix="blocks-storage.s3")
+    filesystem: BlocksFilesystemConfig = section(BlocksFilesystemConfig, flag_prefix="blocks-storage.filesystem")
+    storage_prefix: str = text(
+        "",
+        flag="blocks-storage.storage-prefix",
+        help="Directory in the bucket that holds everything; letters and digits.",
+        category=EXPERIMENTAL,
     )
     tsdb: TsdbConfig = section(TsdbConfig, flag_prefix="blocks-storage.tsdb")
 
@@ -516,6 +527,22 @@ class Config:
     query_scheduler: QuerySchedulerConfig = section(QuerySchedulerConfig)
     overrides_exporter: OverridesExporterConfig = section(OverridesExporterConfig)
     compactor: CompactorConfig = section(CompactorConfig)
+
+
+INHERITING = {("common", "storage"): (("blocks_storage",),)}
+"""Sections whose settings are those of others where these are not told."""
+
+
+def inherited(values: Mapping[tuple[str, ...], Value]) -> dict[tuple[str, ...], Value]:
+    """What one source (a file, the flags) tells, with what it tells for a common section told for each place that takes
+    it from there; flags for all, as in Mimir, thus win over a file's word for one."""
+    found = dict(values)
+    for common, places in INHERITING.items():
+        for path, value in values.items():
+            if path[: len(common)] == common:
+                for place in places:
+                    found.setdefault((*place, *path[len(common) :]), value)
+    return found
 
 
 def chosen_defaults(target: Sequence[str], join_members: Sequence[str]) -> dict[tuple[str, ...], Value]:

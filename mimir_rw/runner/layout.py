@@ -86,6 +86,7 @@ class Layout:
             "-ingester.ring.unregister-on-shutdown=false",
             "-store-gateway.sharding-ring.zone-awareness-enabled",
             f"-blocks-storage.tsdb.dir={self.data / node.name / 'tsdb'}",
+            f"-blocks-storage.filesystem.dir={self.data / 'blocks'}",
             f"-server.pid-file={self.data / node.name / 'pid'}",
         ]
         if node.zone:

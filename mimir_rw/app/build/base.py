@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mimir_rw.api.endpoint import HttpMetrics
 from mimir_rw.api.routes import Prefixes
 from mimir_rw.api.server import ServerSettings
@@ -18,9 +20,13 @@ from mimir_rw.kit.metrics import Counter, Family, Metrics
 from mimir_rw.kit.service import Service
 from mimir_rw.kit.tls import TlsSettings
 
+if TYPE_CHECKING:
+    from mimir_rw.app.build.buckets import Buckets
+
 
 class Base:
-    """Collaborators and services of every process. `runtime` is there once `runtime_config` has been built."""
+    """Collaborators and services of every process. `runtime` is there once `runtime_config` has been built,
+    `buckets` once the bucket has."""
 
     def __init__(self, *, config: Config, components: tuple[str, ...], world: World) -> None:
         self.config = config
@@ -48,6 +54,7 @@ class Base:
         self.apis: dict[str, object] = {}
         """For each component that runs here, what serves its routes."""
         self.runtime: RuntimeConfig
+        self.buckets: Buckets
 
     def event_loop_lag(self) -> Service:
         return LoopLag(clock=self.clock, metrics=self.metrics)

@@ -22,6 +22,8 @@ class World:
     secret: Callable[[int], bytes]
     machine: Machine
     one_loop: bool = False
+    new_offload: Callable[[str, int], Offload] | None = None
+    """A pool of so many threads for work that must not hold up the rest; None: all work is done by `offload`."""
 
 
 def real_world() -> World:
@@ -31,4 +33,5 @@ def real_world() -> World:
         offload=ThreadOffload(name="native"),
         secret=secret_bytes,
         machine=Machine(host_name(), interface_addresses()),
+        new_offload=lambda name, threads: ThreadOffload(name=name, threads=threads),
     )

@@ -82,7 +82,10 @@ def test_a_repeated_list_flag_adds_up() -> None:
         (["-target=all", "--", "x"], 'argument "x" is not a flag'),
         (["-config.file=nowhere.yaml"], "nowhere.yaml: No such file or directory"),
         (["-distributor.ha-tracker.enable"], "flag -distributor.ha-tracker.enable is not available yet (without"),
-        (["-blocks-storage.backend=s3"], "blocks_storage.backend (-blocks-storage.backend): s3 is not available yet"),
+        (
+            ["-blocks-storage.backend=gcs"],
+            "blocks_storage.backend (-blocks-storage.backend): gcs is not supported: use",
+        ),
         (["-ingester.ring.store=etcd"], "ingester.ring.kvstore.store (-ingester.ring.store): etcd needs endpoints (-i"),
         (["-ingester.ring.store=multi"], "ingester.ring.kvstore.multi.secondary (-ingester.ring.multi.secondary): mus"),
         (

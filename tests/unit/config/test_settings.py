@@ -30,7 +30,7 @@ def test_no_setting_is_dead() -> None:
     package = Path(mimir_rw.__file__).parent
     tree = {
         package / "config" / name
-        for name in ("tree.py", "limits.py", "process.py", "kvstore.py", "rings.py", "compactor.py")
+        for name in ("tree.py", "limits.py", "process.py", "kvstore.py", "rings.py", "compactor.py", "storage.py")
     }
     source = "".join(file.read_text() for file in package.rglob("*.py") if file not in tree)
     read = set(re.findall(r"\.([a-z_0-9]+)\b", source))

@@ -85,7 +85,6 @@ def test_a_configuration_for_a_single_mimir_process_starts() -> None:
     assert loaded.config.server.http_listen_port == 9009
     assert [warning.split(" ")[1] for warning in loaded.warnings] == [
         "blocks_storage.bucket_store",
-        "blocks_storage.filesystem",
         "blocks_storage.tsdb.stripe_size",
         "compactor.data_dir",
         "distributor.ha_tracker",
@@ -93,7 +92,7 @@ def test_a_configuration_for_a_single_mimir_process_starts() -> None:
         "server.grpc_server_max_send_msg_size",
         "limits.compactor_blocks_retention_period",
     ]
-    assert loaded.warnings[3] == "m.yaml:9: compactor.data_dir is not available yet and is ignored (the compactor)"
+    assert loaded.warnings[2] == "m.yaml:9: compactor.data_dir is not available yet and is ignored (the compactor)"
 
 
 @pytest.mark.parametrize(
@@ -131,8 +130,11 @@ def test_a_configuration_for_a_single_mimir_process_starts() -> None:
             "m.yaml:3: distributor.ha_tracker.enable_ha_tracker",
         ),
         ("limits: {drop_labels: [a]}", "m.yaml:1: limits.drop_labels is not available yet (series would be stored"),
-        ("common:\n  storage: {backend: s3}", "m.yaml:2: common.storage.backend is not available yet (data stays on"),
-        ("blocks_storage:\n  backend: s3", "m.yaml:2: blocks_storage.backend (-blocks-storage.backend): s3 is not"),
+        (
+            "common:\n  storage: {backend: azure}",
+            "m.yaml:2: common.storage.backend (-common.storage.backend): azure is",
+        ),
+        ("blocks_storage:\n  backend: swift", "m.yaml:2: blocks_storage.backend (-blocks-storage.backend): swift is"),
         ("ingester: {ring: {heartbeat_timeout: 3s}}", "m.yaml:1: ingester.ring.heartbeat_timeout (-ingester.ring.he"),
         ("server:\n  http_tls_config: {key: very-secret}", "m.yaml:2: server.http_tls_config.key: needs"),
     ],
