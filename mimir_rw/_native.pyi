@@ -319,7 +319,9 @@ class HeadSeriesSet:
 
     @property
     def labels(self) -> LabelFrame: ...
-    def decode(self, start_row: int, end_row: int, mint: int, maxt: int) -> SampleColumns: ...
+    def decode(
+        self, start_row: int, end_row: int, mint: int, maxt: int, looks: Looks | None = None
+    ) -> SampleColumns: ...
     def sample_count_max(self, start_row: int, end_row: int) -> int: ...
     def encode(self, start_row: int, end_row: int, *, histograms: bool = True) -> bytes:
         """Rows as a part for `decode_series_set`: their labels, their chunks as they are; see part.rs. IndexError.
@@ -638,6 +640,18 @@ def elementary2(func: str, left: NDArray[np.float64], right: NDArray[np.float64]
 
 # -- series_set -----------------------------------------------------------------------------------------------------
 
+class Looks:
+    """Which histograms of a series a query looks at; see codec/histogram/looks.rs."""
+
+    def __init__(
+        self, wanted: str, start_ms: int, step_ms: int, steps: int, range_ms: int, bare: bool
+    ) -> None:
+        """Of windows (end - range_ms, end] with their ends at start_ms and, step_ms apart, `steps` - 1 more.
+
+        all: each. newest: the newest at each end. edges: the first and the last of each window. times: none, only times
+        and resets count. bare: of those, count and sum alone. ValueError.
+        """
+
 class EncodedSeriesSet:
     """A storage.contract.SeriesSet of another process. Immutable. Decode raises DataDamaged."""
 
@@ -646,7 +660,9 @@ class EncodedSeriesSet:
     @property
     def nbytes(self) -> int:
         """Bytes held: parts, labels, places of chunks."""
-    def decode(self, start_row: int, end_row: int, mint: int, maxt: int) -> SampleColumns: ...
+    def decode(
+        self, start_row: int, end_row: int, mint: int, maxt: int, looks: Looks | None = None
+    ) -> SampleColumns: ...
     def sample_count_max(self, start_row: int, end_row: int) -> int: ...
 
 class MergedSeriesSet:
@@ -654,7 +670,9 @@ class MergedSeriesSet:
 
     @property
     def labels(self) -> LabelFrame: ...
-    def decode(self, start_row: int, end_row: int, mint: int, maxt: int) -> SampleColumns: ...
+    def decode(
+        self, start_row: int, end_row: int, mint: int, maxt: int, looks: Looks | None = None
+    ) -> SampleColumns: ...
     def sample_count_max(self, start_row: int, end_row: int) -> int:
         """Counts what replicas have in common once, but for a few samples a chunk."""
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mimir_rw._native import LabelFrame, SampleColumns
+from mimir_rw._native import LabelFrame, Looks, SampleColumns
 from mimir_rw.model.labels import Matcher
 
 
@@ -35,9 +35,12 @@ class SeriesSet(Protocol):
         """One row a series, sorted by label set, no two rows equal."""
         ...
 
-    def decode(self, start_row: int, end_row: int, mint: int, maxt: int) -> SampleColumns:
+    def decode(self, start_row: int, end_row: int, mint: int, maxt: int, looks: Looks | None = None) -> SampleColumns:
         """Decode the samples of rows [start_row, end_row) with mint <= t <= maxt (ms), ascending and unique in time
-        within a row, stale markers included. May block for CPU time; never for I/O on the event loop."""
+        within a row, stale markers included. May block for CPU time; never for I/O on the event loop.
+
+        looks: the histograms that will be looked at; of others only time, schema and what they tell of counter resets
+        need be right. A set may ignore it."""
         ...
 
     def sample_count_max(self, start_row: int, end_row: int) -> int:

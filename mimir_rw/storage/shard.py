@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir_rw._native import LabelFrame, SampleColumns
+from mimir_rw._native import LabelFrame, Looks, SampleColumns
 from mimir_rw.storage.contract import SeriesSet
 
 
@@ -20,8 +20,8 @@ class SeriesSlice:
     end: int
     labels: LabelFrame
 
-    def decode(self, start_row: int, end_row: int, mint: int, maxt: int) -> SampleColumns:
-        return self.whole.decode(self.start + start_row, self.start + end_row, mint, maxt)
+    def decode(self, start_row: int, end_row: int, mint: int, maxt: int, looks: Looks | None = None) -> SampleColumns:
+        return self.whole.decode(self.start + start_row, self.start + end_row, mint, maxt, looks)
 
     def sample_count_max(self, start_row: int, end_row: int) -> int:
         return self.whole.sample_count_max(self.start + start_row, self.start + end_row)
@@ -35,13 +35,13 @@ class SeriesShard:
     rows: NDArray[np.int64]
     labels: LabelFrame
 
-    def decode(self, start_row: int, end_row: int, mint: int, maxt: int) -> SampleColumns:
+    def decode(self, start_row: int, end_row: int, mint: int, maxt: int, looks: Looks | None = None) -> SampleColumns:
         """Neighbours in the whole set are decoded together."""
         rows = self.rows[start_row:end_row]
         firsts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
         ends = np.append(firsts[1:], len(rows))
         parts = [
-            self.whole.decode(int(rows[first]), int(rows[end - 1]) + 1, mint, maxt)
+            self.whole.decode(int(rows[first]), int(rows[end - 1]) + 1, mint, maxt, looks)
             for first, end in zip(firsts.tolist(), ends.tolist(), strict=True)
         ]
         return parts[0] if len(parts) == 1 else SampleColumns.concat(parts)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from mimir_rw._native import LabelFrame, RefusedSamples, SampleColumns
+from mimir_rw._native import LabelFrame, Looks, RefusedSamples, SampleColumns
 from mimir_rw.config.limits import TenantLimits
 from mimir_rw.rpc.contracts.ingester import PushResult, Rejection, U32Column
 from mimir_rw.tsdb.head import AppendLimits
@@ -89,7 +89,7 @@ class EmptySeriesSet:
     def labels(self) -> LabelFrame:
         return LabelFrame.empty_rows(0)
 
-    def decode(self, start_row: int, end_row: int, mint: int, maxt: int) -> SampleColumns:
+    def decode(self, start_row: int, end_row: int, mint: int, maxt: int, looks: Looks | None = None) -> SampleColumns:
         assert start_row == end_row == 0, "there are no rows"
         return SampleColumns(np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
 

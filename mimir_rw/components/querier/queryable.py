@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mimir_rw._native import LabelFrame, SampleColumns
+from mimir_rw._native import LabelFrame, Looks, SampleColumns
 from mimir_rw.model.errors import LimitExceeded
 from mimir_rw.model.labels import Matcher
 from mimir_rw.rpc.contracts.ingester import IngesterReads
@@ -19,7 +19,7 @@ class NoSeries:
     def labels(self) -> LabelFrame:
         return LabelFrame.empty_rows(0)
 
-    def decode(self, start_row: int, end_row: int, mint: int, maxt: int) -> SampleColumns:
+    def decode(self, start_row: int, end_row: int, mint: int, maxt: int, looks: Looks | None = None) -> SampleColumns:
         return SampleColumns.concat([])
 
     def sample_count_max(self, start_row: int, end_row: int) -> int:

@@ -11,7 +11,7 @@ from mimir_rw.promql.ast import NO_SPAN, Call, Expr, MatrixSelector, Span, Subqu
 from mimir_rw.promql.exec.evaluation import Evaluation, repeat
 from mimir_rw.promql.exec.histogram_classic import check_quantiles
 from mimir_rw.promql.exec.number_text import fixed
-from mimir_rw.promql.exec.selectors import Kernel, StepColumns, WindowSource, selector_windows
+from mimir_rw.promql.exec.selectors import Kernel, StepColumns, Wanted, WindowSource, selector_windows
 from mimir_rw.promql.exec.subquery import subquery_windows
 from mimir_rw.promql.exec.values import Vector, drop_names
 
@@ -28,6 +28,19 @@ EXTENDED_FUNCTIONS = {
     "anchored": ("changes", "delta", "increase", "rate", "resets"),
     "smoothed": ("delta", "increase", "rate"),
 }
+_WANTED: dict[str, Wanted] = {
+    "count_over_time": "times",
+    "delta": "edges",
+    "first_over_time": "edges",
+    "increase": "edges",
+    "last_over_time": "newest",
+    "present_over_time": "times",
+    "rate": "edges",
+    "resets": "times",
+    "ts_of_first_over_time": "times",
+    "ts_of_last_over_time": "times",
+}
+"""What functions look at of histograms; others at all of them."""
 NAME_KEEPING_WINDOW_FUNCTIONS = ("first_over_time", "last_over_time")
 
 
@@ -38,7 +51,7 @@ def windows(ev: Evaluation, node: Expr, func: str) -> WindowSource:
     """
     if isinstance(node, MatrixSelector):
         _require_plain(node.selector, func)
-        return selector_windows(ev, node)
+        return selector_windows(ev, node, _WANTED.get(func, "all"))
     assert isinstance(node, SubqueryExpr), "the parser admits no other range vector"
     return subquery_windows(ev, node)
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from mimir_rw._native import (
     HistogramColumn,
     LabelFrame,
+    Looks,
     SampleColumns,
     histogram_statistics,
     select_instant,
@@ -39,6 +41,7 @@ from mimir_rw.promql.plan.selects import instant_range, window_range
 from mimir_rw.promql.steps import Steps, selector_ends
 from mimir_rw.storage.contract import SeriesSet
 
+Wanted = Literal["all", "newest", "edges", "times"]
 MixedMatrix = tuple[FloatMatrix, BoolMatrix, IndexMatrix, HistogramColumn, list[int]]
 
 
@@ -75,6 +78,14 @@ def statistics_of(node: VectorSelector, ends: Steps, length_ms: int) -> Callable
     return lambda columns: histogram_statistics(columns, ends.start, step_ms, length_ms)
 
 
+def looks_of(ev: Evaluation, node: VectorSelector, ends: Steps, length_ms: int, wanted: Wanted) -> Looks:
+    """What is looked at of the windows of that length that end at `ends`. Where samples tell when they started, any of
+    them may end a counter."""
+    if node.anchored or node.smoothed or ev.start_timestamps:
+        wanted = "all"
+    return Looks(wanted, ends.start, ends.step, ends.count, length_ms, node.statistics)
+
+
 def decode_batches(
     ev: Evaluation,
     series: SeriesSet,
@@ -82,9 +93,10 @@ def decode_batches(
     maxt: int,
     steps: int = 1,
     changed: Callable[[SampleColumns], SampleColumns] | None = None,
+    looks: Looks | None = None,
 ) -> Iterator[SampleColumns]:
     """The samples with mint <= t <= maxt of all rows, in order of rows, batch by batch. changed: what to make of
-    samples with histograms first.
+    samples with histograms first. looks: the histograms that are looked at; None: all of them.
 
     A batch is small enough that neither its samples nor `steps` cells a row take more than about BATCH_BYTES.
     """
@@ -93,7 +105,7 @@ def decode_batches(
     per_batch = max(1, BATCH_BYTES // row_bytes)
     for start in range(0, rows, per_batch):
         ev.deadline.check()
-        columns = series.decode(start, min(rows, start + per_batch), mint, maxt)
+        columns = series.decode(start, min(rows, start + per_batch), mint, maxt, looks)
         if changed is not None and columns.histogram_count:
             columns = changed(columns)
         mark = ev.memory.current_bytes
@@ -153,7 +165,7 @@ def select_vector(ev: Evaluation, node: VectorSelector) -> Vector:
             return StepColumns.of_mixed(select_instant_mixed(*args, "sample"))
         return StepColumns.of_floats(select_instant(*args))
 
-    return _select(ev, node, run)
+    return _select(ev, node, run, "newest")
 
 
 def select_times(ev: Evaluation, node: VectorSelector) -> Vector:
@@ -166,7 +178,7 @@ def select_times(ev: Evaluation, node: VectorSelector) -> Vector:
             return StepColumns.of_mixed(select_instant_mixed(*args, "time"))
         return StepColumns.of_floats(select_instant_times(*args))
 
-    return _select(ev, node, run)
+    return _select(ev, node, run, "times")
 
 
 def select_start_times(ev: Evaluation, node: VectorSelector) -> Vector:
@@ -177,17 +189,18 @@ def select_start_times(ev: Evaluation, node: VectorSelector) -> Vector:
         args = (columns, ends.start, ends.step, ends.count, lookback_ms)
         return StepColumns.of_mixed(select_instant_mixed(*args, "start time"))
 
-    return _select(ev, node, run)
+    return _select(ev, node, run, "times")
 
 
-def _select(ev: Evaluation, node: VectorSelector, kernel: Kernel) -> Vector:
+def _select(ev: Evaluation, node: VectorSelector, kernel: Kernel, wanted: Wanted) -> Vector:
     ends = selector_ends(node.at, node.offset_ms, ev.steps)
     mint, maxt = instant_range(node, ev.steps, ev.defaults)
     series = ev.series(node, mint, maxt)
     if len(series.labels) == 0 or ev.steps.count == 0:
         return empty_vector(ev.steps)
     statistics = statistics_of(node, ends, ev.defaults.lookback_ms)
-    batches = decode_batches(ev, series, mint, maxt, ends.count, statistics)
+    looks = looks_of(ev, node, ends, ev.defaults.lookback_ms, wanted)
+    batches = decode_batches(ev, series, mint, maxt, ends.count, statistics, looks)
     result = apply_kernel(ev, len(series.labels), ends.count, batches, kernel)
     if result.flags is not None:
         note_windows(ev.annotations, series.labels, result.flags, node.span)
@@ -248,7 +261,8 @@ def no_windows(ends: Steps) -> WindowSource:
     )
 
 
-def selector_windows(ev: Evaluation, node: MatrixSelector) -> WindowSource:
+def selector_windows(ev: Evaluation, node: MatrixSelector, wanted: Wanted = "all") -> WindowSource:
+    """wanted: what is looked at of the histograms of each window."""
     selector = node.selector
     ends = selector_ends(selector.at, selector.offset_ms, ev.steps)
     if node.range_ms == 0:
@@ -256,10 +270,11 @@ def selector_windows(ev: Evaluation, node: MatrixSelector) -> WindowSource:
     mint, maxt = window_range(node, ev.steps, ev.defaults)
     series = ev.series(selector, mint, maxt)
     statistics = statistics_of(selector, ends, node.range_ms)
+    looks = looks_of(ev, selector, ends, node.range_ms, wanted)
     return WindowSource(
         labels=series.labels,
         unnamed=None,
         ends=ends,
         range_ms=node.range_ms,
-        batches=lambda: decode_batches(ev, series, mint, maxt, ev.steps.count, statistics),
+        batches=lambda: decode_batches(ev, series, mint, maxt, ev.steps.count, statistics, looks),
     )

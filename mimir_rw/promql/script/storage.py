@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 import numpy as np
 from numpy.typing import NDArray
 
-from mimir_rw._native import CompiledMatcher, HistogramColumn, LabelFrame, SampleColumns
+from mimir_rw._native import CompiledMatcher, HistogramColumn, LabelFrame, Looks, SampleColumns
 from mimir_rw.model.labels import Matcher
 from mimir_rw.promql.script.commands import Labels, Load, LoadedSeries, Marker
 from mimir_rw.promql.script.histograms import (
@@ -79,7 +79,7 @@ class _LoadedSet:
     labels: LabelFrame
     rows: list[SampleColumns]
 
-    def decode(self, start_row: int, end_row: int, mint: int, maxt: int) -> SampleColumns:
+    def decode(self, start_row: int, end_row: int, mint: int, maxt: int, looks: Looks | None = None) -> SampleColumns:
         return SampleColumns.concat([_cut(row, mint, maxt) for row in self.rows[start_row:end_row]])
 
     def sample_count_max(self, start_row: int, end_row: int) -> int:

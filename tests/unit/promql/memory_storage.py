@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mimir_rw._native import CompiledMatcher, LabelFrame, SampleColumns
+from mimir_rw._native import CompiledMatcher, LabelFrame, Looks, SampleColumns
 from mimir_rw.model.labels import Matcher
 from mimir_rw.storage.contract import SelectHints
 
@@ -23,7 +23,7 @@ class MemorySeries:
         self.labels = frame.take(order)
         self._samples = [rows[i][1] for i in order]
 
-    def decode(self, start_row: int, end_row: int, mint: int, maxt: int) -> SampleColumns:
+    def decode(self, start_row: int, end_row: int, mint: int, maxt: int, looks: Looks | None = None) -> SampleColumns:
         picked = [[s for s in samples if mint <= s[0] <= maxt] for samples in self._samples[start_row:end_row]]
         offsets = np.cumsum([0, *(len(samples) for samples in picked)])
         flat = [sample for samples in picked for sample in samples]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::identity;
 use super::series::{Chunk, planned_end, range_end};
 use crate::codec::histogram::chunk::SAMPLES_MAX;
+use crate::codec::histogram::looks::Looks;
 use crate::codec::histogram::read::decode_into;
 use crate::codec::histogram::{OpenChunk, chunks_of};
 use crate::histogram::Histogram;
@@ -29,7 +30,7 @@ impl HistogramChunk {
 
 fn has(encoding: u8, chunk: &[u8], t: i64, wanted: u64) -> bool {
     let (mut ts, mut found) = (Vec::new(), Vec::new());
-    decode_into(encoding, chunk, t, t, &mut ts, &mut found).is_ok()
+    decode_into(encoding, chunk, t, t, &Looks::ALL, &mut ts, &mut found).is_ok()
         && found
             .iter()
             .any(|h| identity::of(encoding == INTEGER, h) == wanted)

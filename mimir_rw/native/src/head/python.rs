@@ -23,7 +23,7 @@ use crate::error::{DataDamaged, DecodeError};
 use crate::labels::{CompiledMatcher, LabelFrame, MatchType};
 use crate::series_set::exemplars::Exemplars;
 use crate::series_set::part;
-use crate::series_set::python::{ExemplarSet, columns};
+use crate::series_set::python::{ExemplarSet, PyLooks, columns};
 use crate::series_set::runs::{RunSource, check_rows};
 use crate::windows::SampleColumns;
 
@@ -470,6 +470,7 @@ impl HeadSeriesSet {
         self.0.labels.clone()
     }
 
+    #[pyo3(signature = (start_row, end_row, mint, maxt, looks=None))]
     fn decode(
         &self,
         py: Python<'_>,
@@ -477,9 +478,10 @@ impl HeadSeriesSet {
         end_row: usize,
         mint: i64,
         maxt: i64,
+        looks: Option<&PyLooks>,
     ) -> PyResult<SampleColumns> {
-        let rows = self.rows(start_row, end_row)?;
-        columns(py.detach(|| self.0.decode(rows, mint, maxt)))
+        let (rows, looks) = (self.rows(start_row, end_row)?, PyLooks::of(looks));
+        columns(py.detach(|| self.0.decode(rows, mint, maxt, looks)))
     }
 
     fn sample_count_max(&self, start_row: usize, end_row: usize) -> PyResult<usize> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::{FloatHistogram, HistogramColumn, ResetHint};
+use super::{Buckets, FloatHistogram, HistogramColumn, ResetHint};
 use crate::windows::SampleColumns;
 
 /// Windows of samples that are read one after the other: `(end - length, end]` for each end.
@@ -54,15 +54,27 @@ fn without_buckets(
             }
             last = Some((window, item));
         }
-        bare.push(Arc::new(FloatHistogram {
-            hint,
-            schema: item.schema,
-            count: item.count,
-            sum: item.sum,
-            ..FloatHistogram::default()
-        }));
+        bare.push(match hint == item.hint && is_bare(item) {
+            true => item.clone(),
+            false => Arc::new(FloatHistogram {
+                hint,
+                schema: item.schema,
+                count: item.count,
+                sum: item.sum,
+                ..FloatHistogram::default()
+            }),
+        });
     }
     bare
+}
+
+/// Whether it was decoded so already.
+fn is_bare(item: &FloatHistogram) -> bool {
+    let none = |side: &Buckets| side.spans.is_empty() && side.counts.is_empty();
+    none(&item.positive)
+        && none(&item.negative)
+        && item.custom.is_empty()
+        && (item.zero_threshold, item.zero_count) == (0.0, 0.0)
 }
 
 #[pyfunction]

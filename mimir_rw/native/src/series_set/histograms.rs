@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::runs::Run;
 use crate::codec::Damaged;
+use crate::codec::histogram::looks::Looks;
 use crate::codec::histogram::read::begins_like;
 use crate::codec::merge::follow_one_another;
 use crate::head::identity;
@@ -32,12 +33,12 @@ impl HistogramRows {
         &mut self,
         number: usize,
         runs: &[Run<'_>],
-        mint: i64,
-        maxt: i64,
+        range: (i64, i64),
+        looks: &Looks,
     ) -> Result<(), Damaged> {
         self.begin(number);
         let mut sequence = Sequence::default();
-        sequence.read(runs, mint, maxt)?;
+        sequence.read_looked(runs, range, looks)?;
         self.end(sequence);
         Ok(())
     }
@@ -48,18 +49,18 @@ impl HistogramRows {
         number: usize,
         runs: &[Run<'_>],
         ends: &[usize],
-        mint: i64,
-        maxt: i64,
+        range: (i64, i64),
+        looks: &Looks,
     ) -> Result<(), Damaged> {
         self.begin(number);
         let mut sequence = Sequence::default();
-        if let Some(common) = common_runs(runs, mint, maxt) {
-            sequence.read(&common, mint, maxt)?;
+        if let Some(common) = common_runs(runs, range.0, range.1) {
+            sequence.read_looked(&common, range, looks)?;
         } else {
             let mut first = 0;
             for &end in ends {
                 let mut replica = Sequence::default();
-                replica.read(&runs[first..end], mint, maxt)?;
+                replica.read(&runs[first..end], range)?;
                 sequence = sequence.merged(replica);
                 first = end;
             }
@@ -143,15 +144,49 @@ struct Sequence {
 }
 
 impl Sequence {
+    /// Read the runs of one source for a query that says what it looks at. Where runs overlap, samples of different
+    /// chunks are neighbours, and all of them are read whole.
+    fn read_looked(
+        &mut self,
+        runs: &[Run<'_>],
+        range: (i64, i64),
+        looks: &Looks,
+    ) -> Result<(), Damaged> {
+        let ends = self.push_runs(runs, range, looks)?;
+        if looks.at_all() || follow_one_another(&self.ts, &ends) {
+            self.order(&ends);
+            return Ok(());
+        }
+        *self = Self::default();
+        self.read(runs, range)
+    }
+
     /// Read the runs of one source.
-    fn read(&mut self, runs: &[Run<'_>], mint: i64, maxt: i64) -> Result<(), Damaged> {
+    fn read(&mut self, runs: &[Run<'_>], range: (i64, i64)) -> Result<(), Damaged> {
+        let ends = self.push_runs(runs, range, &Looks::ALL)?;
+        self.order(&ends);
+        Ok(())
+    }
+
+    /// The runs one after the other; where each of them ends.
+    fn push_runs(
+        &mut self,
+        runs: &[Run<'_>],
+        (mint, maxt): (i64, i64),
+        looks: &Looks,
+    ) -> Result<Vec<usize>, Damaged> {
         let mut ends = Vec::new();
         let wanted = |run: &&Run<'_>| run.samples.are_histograms() && run.overlaps(mint, maxt);
         for run in runs.iter().filter(wanted) {
-            run.decode_histograms(mint, maxt, &mut self.ts, &mut self.items)?;
+            run.decode_histograms(mint, maxt, looks, &mut self.ts, &mut self.items)?;
             ends.push(self.ts.len());
         }
-        if !follow_one_another(&self.ts, &ends) {
+        Ok(ends)
+    }
+
+    /// Samples of runs, which end at `ends`, in ascending time.
+    fn order(&mut self, ends: &[usize]) {
+        if !follow_one_another(&self.ts, ends) {
             let of_run = |at: usize| ends.partition_point(|&end| end <= at);
             let mut order: Vec<usize> = (0..self.ts.len()).collect();
             // Stable: at equal times the earlier run comes first.
@@ -160,7 +195,6 @@ impl Sequence {
             let takes = order.iter().map(|&at| (of_run(at), at));
             *self = Self::taken(takes, |_, at| (self.ts[at], &self.items[at]));
         }
-        Ok(())
     }
 
     /// With the histograms of another replica.

@@ -13,6 +13,7 @@ use std::ops::Range;
 use super::histograms::HistogramRows;
 use super::runs::{Columns, Run, Samples, Source};
 use crate::codec::Damaged;
+use crate::codec::histogram::looks::Looks;
 use crate::codec::merge::{follow_one_another, merge_runs};
 use crate::codec::xor::{self, Mark};
 use crate::labels::LabelFrame;
@@ -83,8 +84,14 @@ impl MergedSet {
         total
     }
 
-    /// Samples of rows with mint <= t <= maxt.
-    pub fn decode(&self, rows: Range<usize>, mint: i64, maxt: i64) -> Result<Columns, Damaged> {
+    /// Samples of rows with mint <= t <= maxt; of histograms that are not looked at only the times are right.
+    pub fn decode(
+        &self,
+        rows: Range<usize>,
+        mint: i64,
+        maxt: i64,
+        looks: &Looks,
+    ) -> Result<Columns, Damaged> {
         let floats = |run: &Run<'_>| usize::from(!run.samples.are_histograms());
         let room = self.count_max(rows.clone(), floats);
         let mut reader = Reader {
@@ -104,7 +111,7 @@ impl MergedSet {
             let others = runs.iter().any(|run| run.samples.are_histograms());
             if others {
                 let number = offsets.len() - 1;
-                histograms.replicated_row(number, &runs, &ends, mint, maxt)?;
+                histograms.replicated_row(number, &runs, &ends, (mint, maxt), looks)?;
                 keep_floats(&mut runs, &mut ends);
             }
             let whole = match ends.len() {

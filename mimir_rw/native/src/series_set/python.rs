@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use numpy::{IntoPyArray, PyArray1};
-use pyo3::exceptions::PyIndexError;
+use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 
 use super::encoded::EncodedSet;
@@ -14,6 +14,7 @@ use super::part;
 use super::runs::{Columns, RunSource, Source, check_rows};
 use crate::bytes::Bytes;
 use crate::codec::Damaged;
+use crate::codec::histogram::looks::{Looks, Wanted};
 use crate::error::{DataDamaged, DecodeError};
 use crate::head::HeadSeriesSet;
 use crate::labels::LabelFrame;
@@ -33,6 +34,45 @@ pub fn columns(decoded: Result<Columns, Damaged>) -> PyResult<SampleColumns> {
     both.map_err(DataDamaged::new_err)
 }
 
+/// Which histograms a query looks at; see `_native.pyi`.
+#[pyclass(frozen, name = "Looks", module = "mimir_rw._native")]
+pub struct PyLooks(Looks);
+
+impl PyLooks {
+    pub fn of(looks: Option<&Self>) -> &Looks {
+        looks.map_or(&Looks::ALL, |looks| &looks.0)
+    }
+}
+
+#[pymethods]
+impl PyLooks {
+    #[new]
+    fn new(
+        wanted: &str,
+        start_ms: i64,
+        step_ms: i64,
+        steps: u64,
+        range_ms: i64,
+        bare: bool,
+    ) -> PyResult<Self> {
+        let wanted = match wanted {
+            "all" => Wanted::All,
+            "newest" => Wanted::Newest,
+            "edges" => Wanted::Edges,
+            "times" => Wanted::Times,
+            _ => return Err(PyValueError::new_err("no such way to look")),
+        };
+        Ok(Self(Looks {
+            wanted,
+            start: start_ms,
+            step: step_ms,
+            steps,
+            range: range_ms,
+            bare,
+        }))
+    }
+}
+
 /// A series set of another process; see storage/contract.py.
 #[pyclass(frozen, module = "mimir_rw._native")]
 pub struct EncodedSeriesSet(Arc<EncodedSet>);
@@ -49,6 +89,7 @@ impl EncodedSeriesSet {
         self.0.memory_bytes()
     }
 
+    #[pyo3(signature = (start_row, end_row, mint, maxt, looks=None))]
     fn decode(
         &self,
         py: Python<'_>,
@@ -56,9 +97,10 @@ impl EncodedSeriesSet {
         end_row: usize,
         mint: i64,
         maxt: i64,
+        looks: Option<&PyLooks>,
     ) -> PyResult<SampleColumns> {
-        let rows = rows(start_row, end_row, self.0.len())?;
-        columns(py.detach(|| self.0.decode(rows, mint, maxt)))
+        let (rows, looks) = (rows(start_row, end_row, self.0.len())?, PyLooks::of(looks));
+        columns(py.detach(|| self.0.decode(rows, mint, maxt, looks)))
     }
 
     fn sample_count_max(&self, start_row: usize, end_row: usize) -> PyResult<usize> {
@@ -78,6 +120,7 @@ impl MergedSeriesSet {
         self.0.labels().clone()
     }
 
+    #[pyo3(signature = (start_row, end_row, mint, maxt, looks=None))]
     fn decode(
         &self,
         py: Python<'_>,
@@ -85,9 +128,10 @@ impl MergedSeriesSet {
         end_row: usize,
         mint: i64,
         maxt: i64,
+        looks: Option<&PyLooks>,
     ) -> PyResult<SampleColumns> {
-        let rows = rows(start_row, end_row, self.0.len())?;
-        columns(py.detach(|| self.0.decode(rows, mint, maxt)))
+        let (rows, looks) = (rows(start_row, end_row, self.0.len())?, PyLooks::of(looks));
+        columns(py.detach(|| self.0.decode(rows, mint, maxt, looks)))
     }
 
     fn sample_count_max(&self, start_row: usize, end_row: usize) -> PyResult<usize> {
@@ -171,6 +215,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<EncodedSeriesSet>()?;
     m.add_class::<MergedSeriesSet>()?;
     m.add_class::<ExemplarSet>()?;
+    m.add_class::<PyLooks>()?;
     m.add_function(wrap_pyfunction!(merge_series_sets, m)?)?;
     m.add_function(wrap_pyfunction!(decode_series_set, m)?)?;
     m.add_function(wrap_pyfunction!(series_set_part_rows, m)?)

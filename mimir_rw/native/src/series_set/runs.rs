@@ -7,6 +7,7 @@ use super::encoded::EncodedSet;
 use super::histograms::HistogramRows;
 use crate::codec::Damaged;
 use crate::codec::histogram::chunks_of;
+use crate::codec::histogram::looks::Looks;
 use crate::codec::histogram::read::{decode_into, extent};
 use crate::codec::merge::merge_runs;
 use crate::codec::xor;
@@ -115,23 +116,24 @@ impl Run<'_> {
         }
     }
 
-    /// Push the histograms with mint <= t <= maxt; floats have none.
+    /// Push the histograms with mint <= t <= maxt; floats have none. Of those not looked at only the times are right.
     pub fn decode_histograms(
         &self,
         mint: i64,
         maxt: i64,
+        looks: &Looks,
         ts: &mut Vec<i64>,
         histograms: &mut Vec<Arc<FloatHistogram>>,
     ) -> Result<(), Damaged> {
         match self.samples {
             Samples::Histograms(encoding, chunk) => {
-                decode_into(encoding, chunk, mint, maxt, ts, histograms)
+                decode_into(encoding, chunk, mint, maxt, looks, ts, histograms)
             }
             // As chunks, so that they know the same about resets here and where they are sent to.
             Samples::PlainHistograms(samples) => chunks_of(samples.iter().map(|(t, h)| (*t, &**h)))
                 .into_iter()
                 .try_for_each(|(encoding, _, _, chunk)| {
-                    decode_into(encoding, &chunk, mint, maxt, ts, histograms)
+                    decode_into(encoding, &chunk, mint, maxt, looks, ts, histograms)
                 }),
             Samples::Chunk(_) | Samples::Plain(_) => Ok(()),
         }
@@ -189,8 +191,14 @@ pub trait RunSource {
             .sum()
     }
 
-    /// Samples of rows with mint <= t <= maxt.
-    fn decode(&self, rows: Range<usize>, mint: i64, maxt: i64) -> Result<Columns, Damaged> {
+    /// Samples of rows with mint <= t <= maxt; of histograms that are not looked at only the times are right.
+    fn decode(
+        &self,
+        rows: Range<usize>,
+        mint: i64,
+        maxt: i64,
+        looks: &Looks,
+    ) -> Result<Columns, Damaged> {
         let floats = |run: &Run<'_>| !run.samples.are_histograms();
         let room = rows.clone().flat_map(|row| self.runs(row).filter(floats));
         let room = room.map(|run| run.sample_count()).sum();
@@ -212,7 +220,7 @@ pub trait RunSource {
             merge_runs(&mut ts, &mut values, start, &ends);
             if others {
                 let runs: Vec<Run<'_>> = self.runs(row).collect();
-                histograms.row(offsets.len() - 1, &runs, mint, maxt)?;
+                histograms.row(offsets.len() - 1, &runs, (mint, maxt), looks)?;
                 histograms.drop_floats(&mut ts, &mut values, start);
             }
             offsets.push(ts.len());

@@ -7,6 +7,7 @@
 pub mod chunk;
 pub mod kind;
 pub mod layout;
+pub mod looks;
 pub mod read;
 pub mod reduce;
 pub mod spans;

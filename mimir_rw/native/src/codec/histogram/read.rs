@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::chunk::{HEADER_BYTES, Sample, header_of};
 use super::kind::{Float, Integer, Kind, Numbers};
 use super::layout::Layout;
+use super::looks::Looks;
 use super::reduce;
 use crate::codec::Damaged;
 use crate::codec::bits::{BitReader, same_bits};
 use crate::codec::varbit;
 use crate::histogram::{Buckets, FloatHistogram, ResetHint};
+use crate::windows::STALE_NAN_BITS;
 
 pub struct Reader<'a, K: Kind> {
     bits: BitReader<'a>,
@@ -56,27 +58,49 @@ impl<'a, K: Kind> Reader<'a, K> {
     /// Go to the next sample; false after the last.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<bool, Damaged> {
+        Ok(match self.next_time()? {
+            true => {
+                self.next_numbers()?;
+                true
+            }
+            false => false,
+        })
+    }
+
+    /// Go to the next time; the numbers stay those of the sample before. False after the last.
+    pub(super) fn next_time(&mut self) -> Result<bool, Damaged> {
         if self.read == self.total {
             return Ok(false);
         }
         if self.read == 0 {
             self.t = varbit::int(&mut self.bits);
-            K::read_first(&mut self.bits, &mut self.numbers);
-        } else {
-            self.t_delta = self.t_delta.wrapping_add(varbit::int(&mut self.bits));
-            let before = self.t;
-            self.t = before.wrapping_add(self.t_delta);
-            if self.t <= before {
-                return Err(Damaged("histogram chunk: time does not ascend"));
-            }
-            self.coding.read_next(&mut self.bits, &mut self.numbers);
+            return Ok(true);
+        }
+        self.t_delta = self.t_delta.wrapping_add(varbit::int(&mut self.bits));
+        let before = self.t;
+        self.t = before.wrapping_add(self.t_delta);
+        match self.t > before {
+            true => Ok(true),
+            false => Err(Damaged("histogram chunk: time does not ascend")),
+        }
+    }
+
+    /// The numbers that belong to the time.
+    pub(super) fn next_numbers(&mut self) -> Result<(), Damaged> {
+        match self.read {
+            0 => K::read_first(&mut self.bits, &mut self.numbers),
+            _ => self.coding.read_next(&mut self.bits, &mut self.numbers),
         }
         self.read += 1;
+        self.sound()
+    }
+
+    pub(super) fn sound(&self) -> Result<(), Damaged> {
         match self.bits.overrun() {
             true => Err(Damaged(
                 "histogram chunk: ends early, or a value is too wide",
             )),
-            false => Ok(true),
+            false => Ok(()),
         }
     }
 
@@ -93,11 +117,27 @@ impl<'a, K: Kind> Reader<'a, K> {
     }
 
     /// What a reader may know: the chunk before may be gone, or not be the one before any more.
-    fn hint(&self) -> ResetHint {
+    pub(super) fn hint(&self) -> ResetHint {
         match (self.header, self.read) {
             (ResetHint::Gauge, _) => ResetHint::Gauge,
             (_, 2..) => ResetHint::NotReset,
             _ => ResetHint::Unknown,
+        }
+    }
+
+    pub(super) fn is_first(&self) -> bool {
+        self.read == 1
+    }
+
+    pub(super) fn is_stale(&self) -> bool {
+        self.numbers.is_stale()
+    }
+
+    pub(super) fn scalars(&self) -> Scalars<K> {
+        Scalars {
+            count: self.numbers.count,
+            zero_count: self.numbers.zero_count,
+            sum: self.numbers.sum,
         }
     }
 
@@ -119,6 +159,15 @@ impl<'a, K: Kind> Reader<'a, K> {
             numbers: self.numbers.clone(),
         }
     }
+}
+
+/// The numbers of a sample that are not in buckets.
+#[derive(Clone, Copy)]
+pub(super) struct Scalars<K: Kind> {
+    pub count: K::Count,
+    pub zero_count: K::Count,
+    /// Bits.
+    pub sum: u64,
 }
 
 /// Numbers as the engine has them.
@@ -148,23 +197,23 @@ impl ToFloat for Float {
 }
 
 impl<K: ToFloat> Reader<'_, K> {
-    pub fn to_float(&self) -> FloatHistogram {
-        let numbers = &self.numbers;
-        let sum = f64::from_bits(numbers.sum);
-        if numbers.is_stale() {
+    /// The buckets read last, with these numbers.
+    pub(super) fn to_float(&self, scalars: Scalars<K>, hint: ResetHint) -> FloatHistogram {
+        let sum = f64::from_bits(scalars.sum);
+        if scalars.sum == STALE_NAN_BITS {
             return FloatHistogram {
                 sum,
                 ..FloatHistogram::default()
             };
         }
-        let (positive, negative) = numbers.sides();
+        let (positive, negative) = self.numbers.sides();
         let counts = |side: &[K::Bucket]| side.iter().map(|&bucket| K::bucket(bucket)).collect();
         let histogram = FloatHistogram {
-            hint: self.hint(),
+            hint,
             schema: self.layout.schema,
             zero_threshold: self.layout.zero_threshold,
-            zero_count: K::count(numbers.zero_count),
-            count: K::count(numbers.count),
+            zero_count: K::count(scalars.zero_count),
+            count: K::count(scalars.count),
             sum,
             positive: Buckets {
                 spans: self.layout.positive.clone(),
@@ -192,14 +241,15 @@ impl<K: ToFloat> Reader<'_, K> {
             }
             if self.t >= mint {
                 ts.push(self.t);
-                histograms.push(Arc::new(self.to_float()));
+                histograms.push(Arc::new(self.to_float(self.scalars(), self.hint())));
             }
         }
         Ok(())
     }
 }
 
-/// Decode the samples with mint <= t <= maxt of a chunk of encoding 2 or 3 and push them. Reading stops after maxt.
+/// Decode the samples with mint <= t <= maxt of a chunk of encoding 2 or 3 and push them; of those that are not looked
+/// at only the times are right. Reading stops after maxt.
 ///
 /// Damaged: the stream ends early, time does not ascend, or the layout cannot be. What was pushed then means nothing.
 pub fn decode_into(
@@ -207,12 +257,26 @@ pub fn decode_into(
     chunk: &[u8],
     mint: i64,
     maxt: i64,
+    looks: &Looks,
     ts: &mut Vec<i64>,
     histograms: &mut Vec<Arc<FloatHistogram>>,
 ) -> Result<(), Damaged> {
+    fn read<K: ToFloat>(
+        reader: Reader<'_, K>,
+        (mint, maxt): (i64, i64),
+        looks: &Looks,
+        ts: &mut Vec<i64>,
+        histograms: &mut Vec<Arc<FloatHistogram>>,
+    ) -> Result<(), Damaged> {
+        match looks.at_all() {
+            true => reader.decode_into(mint, maxt, ts, histograms),
+            false => reader.decode_looked(mint, maxt, looks, ts, histograms),
+        }
+    }
+    let range = (mint, maxt);
     match encoding {
-        Integer::ENCODING => Reader::<Integer>::new(chunk)?.decode_into(mint, maxt, ts, histograms),
-        Float::ENCODING => Reader::<Float>::new(chunk)?.decode_into(mint, maxt, ts, histograms),
+        Integer::ENCODING => read(Reader::<Integer>::new(chunk)?, range, looks, ts, histograms),
+        Float::ENCODING => read(Reader::<Float>::new(chunk)?, range, looks, ts, histograms),
         _ => Err(Damaged("a chunk of an encoding that is not histograms")),
     }
 }

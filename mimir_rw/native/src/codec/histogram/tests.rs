@@ -4,6 +4,7 @@ use super::*;
 use crate::codec::Damaged;
 use crate::histogram::{Buckets, CUSTOM_BUCKETS, ResetHint, Span};
 use crate::windows::STALE_NAN_BITS;
+use looks::Looks;
 use read::{Reader, decode_into};
 use std::sync::Arc;
 
@@ -64,6 +65,7 @@ fn decode(encoding: u8, chunk: &[u8]) -> Result<Vec<(i64, FloatHistogram)>, Dama
         chunk,
         i64::MIN,
         i64::MAX,
+        &Looks::ALL,
         &mut ts,
         &mut histograms,
     )?;
@@ -399,7 +401,16 @@ fn a_range_takes_its_samples_only() {
     let series: Vec<Histogram> = (5..60).map(h).collect();
     let chunks = chunks_of((0..).map(|i| i * 10).zip(&series));
     let (mut ts, mut histograms) = (Vec::new(), Vec::new());
-    decode_into(2, &chunks[0].3, 95, 120, &mut ts, &mut histograms).unwrap();
+    decode_into(
+        2,
+        &chunks[0].3,
+        95,
+        120,
+        &Looks::ALL,
+        &mut ts,
+        &mut histograms,
+    )
+    .unwrap();
     assert_eq!(ts, [100, 110, 120]);
     assert_eq!(histograms[0].count, 15.0);
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::replicas::{decode, parts, snapshot};
 use super::*;
 use crate::batch::HistogramSample;
+use crate::codec::histogram::looks::Looks;
 use crate::codec::histogram::tests::{Dice, float, integer, stale, with_hint};
 use crate::head::identity;
 use crate::histogram::{Histogram, ResetHint};
@@ -73,13 +74,15 @@ fn of_columns(labels: &LabelFrame, columns: &Columns) -> Mixed {
 fn selected(head: &Head, mint: i64, maxt: i64) -> Mixed {
     let snapshot = snapshot(head, mint, maxt);
     let all = 0..snapshot.len();
-    let columns = snapshot.decode(all.clone(), mint, maxt).unwrap();
+    let columns = snapshot
+        .decode(all.clone(), mint, maxt, &Looks::ALL)
+        .unwrap();
     let count = columns.ts.len() + columns.histograms.as_ref().map_or(0, |h| 11 * h.ts.len());
     assert!(count <= snapshot.sample_count_max(all.clone()));
     let here = of_columns(&snapshot.labels, &columns);
     if !snapshot.is_empty() {
         let sent = decode(parts(&snapshot, 2)).unwrap();
-        let there = sent.decode(all, mint, maxt).unwrap();
+        let there = sent.decode(all, mint, maxt, &Looks::ALL).unwrap();
         assert_eq!(of_columns(&sent.labels, &there), here);
     }
     here
@@ -92,7 +95,7 @@ fn whole(head: &Head) -> Mixed {
 fn hinted(head: &Head, series: &str) -> Vec<ResetHint> {
     let snapshot = snapshot(head, i64::MIN, i64::MAX);
     let columns = snapshot
-        .decode(0..snapshot.len(), i64::MIN, i64::MAX)
+        .decode(0..snapshot.len(), i64::MIN, i64::MAX, &Looks::ALL)
         .unwrap();
     let row = (0..snapshot.len()).find(|&row| name_of(snapshot.labels.labels(row)) == series);
     let histograms = columns.histograms.unwrap();
@@ -432,7 +435,9 @@ fn replicas_together_are_all_their_histograms_once() {
                 }
             });
             let merged = MergedSet::new(sources.into_iter().collect());
-            let columns = merged.decode(0..1, i64::MIN, i64::MAX).unwrap();
+            let columns = merged
+                .decode(0..1, i64::MIN, i64::MAX, &Looks::ALL)
+                .unwrap();
             assert_eq!(
                 of_columns(merged.labels(), &columns)["up"],
                 want,
@@ -448,7 +453,7 @@ fn replicas_together_are_all_their_histograms_once() {
                     items.iter().map(|item| item.hint).collect()
                 };
                 let apart = snapshot(&heads[0], i64::MIN, i64::MAX);
-                let apart = apart.decode(0..1, i64::MIN, i64::MAX).unwrap();
+                let apart = apart.decode(0..1, i64::MIN, i64::MAX, &Looks::ALL).unwrap();
                 assert_eq!(hints(&columns), hints(&apart));
             }
         }
@@ -478,7 +483,9 @@ fn a_replica_that_is_behind_costs_no_second_reading() {
         .iter()
         .map(|h| Source::Head(snapshot(h, i64::MIN, i64::MAX)));
     let merged = MergedSet::new(sources.collect());
-    let columns = merged.decode(0..1, i64::MIN, i64::MAX).unwrap();
+    let columns = merged
+        .decode(0..1, i64::MIN, i64::MAX, &Looks::ALL)
+        .unwrap();
     let items = columns.histograms.unwrap().column.items;
     assert_eq!(items.len(), 30);
     // Read from one chunk: all but the first know that there was no reset.
@@ -504,7 +511,7 @@ fn a_reader_of_floats_gets_the_floats_in_the_old_form() {
     );
     assert_eq!((new[0], old[0]), (2, 1));
     let set = decode(vec![old]).unwrap();
-    let columns = set.decode(0..2, i64::MIN, i64::MAX).unwrap();
+    let columns = set.decode(0..2, i64::MIN, i64::MAX, &Looks::ALL).unwrap();
     assert_eq!(
         (columns.ts, columns.histograms.is_none()),
         (vec![NOW], true)

@@ -26,6 +26,7 @@ use super::snapshot::Capture;
 use super::wal::fs::faulty::MemFs;
 use super::wal::log::{Fsync, LogOptions};
 use crate::batch::WriteBatch;
+use crate::codec::histogram::looks::Looks;
 use crate::labels::{CompiledMatcher, MatchType};
 use crate::series_set::runs::RunSource;
 use crate::wire::series::SeriesHasher;
@@ -150,7 +151,9 @@ fn select(head: &Head, matchers: &[CompiledMatcher], mint: i64, maxt: i64) -> Sa
     let table = head.table().unwrap();
     let sids = select::find(&table, matchers, mint, maxt);
     let snapshot = Capture::new(&table, &sids, mint, maxt).finish();
-    let columns = snapshot.decode(0..snapshot.len(), mint, maxt).unwrap();
+    let columns = snapshot
+        .decode(0..snapshot.len(), mint, maxt, &Looks::ALL)
+        .unwrap();
     let (offsets, ts, values) = (columns.offsets, columns.ts, columns.values);
     assert!(ts.len() <= snapshot.sample_count_max(0..snapshot.len()));
     let mut samples = Samples::new();

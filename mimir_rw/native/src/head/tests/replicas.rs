@@ -4,6 +4,7 @@ use super::admission::Rng;
 use super::*;
 use crate::bytes::Bytes;
 use crate::codec::Damaged;
+use crate::codec::histogram::looks::Looks;
 use crate::head::snapshot::Snapshot;
 use crate::labels::LabelFrame;
 use crate::series_set::encoded::EncodedSet;
@@ -124,7 +125,7 @@ fn replicas_together_are_all_their_samples_once() {
                 });
                 let merged = MergedSet::new(sources.into_iter().collect());
                 let all = 0..merged.len();
-                let columns = merged.decode(all.clone(), mint, maxt).unwrap();
+                let columns = merged.decode(all.clone(), mint, maxt, &Looks::ALL).unwrap();
                 assert!(columns.ts.len() <= merged.sample_count_max(all));
                 assert_eq!(samples_of(merged.labels(), columns), want, "seed {seed}");
             }
@@ -152,7 +153,9 @@ fn parts_are_a_set_again_and_end_where_asked() {
         let want = everything(head);
         for rows in [1, 2, 100] {
             let set = decode(parts(&snapshot, rows)).unwrap();
-            let columns = set.decode(0..set.len(), i64::MIN, i64::MAX).unwrap();
+            let columns = set
+                .decode(0..set.len(), i64::MIN, i64::MAX, &Looks::ALL)
+                .unwrap();
             assert_eq!(samples_of(&set.labels, columns), want);
         }
         let (mut start, mut bytes) = (0, Vec::new());
@@ -171,7 +174,7 @@ fn parts_are_a_set_again_and_end_where_asked() {
         assert_eq!(part::end_of(&*snapshot, snapshot.len(), 1), snapshot.len());
     }
     let nothing = decode(Vec::new()).unwrap();
-    assert!(nothing.is_empty() && nothing.decode(0..0, 0, 1).is_ok());
+    assert!(nothing.is_empty() && nothing.decode(0..0, 0, 1, &Looks::ALL).is_ok());
 }
 
 #[test]
@@ -198,6 +201,6 @@ fn every_cut_and_flipped_bit_of_a_part_is_a_set_or_an_error() {
             Source::Encoded(Arc::new(set)),
             Source::Head(good.clone()),
         ]);
-        let _ = merged.decode(0..merged.len(), i64::MIN, i64::MAX);
+        let _ = merged.decode(0..merged.len(), i64::MIN, i64::MAX, &Looks::ALL);
     }
 }
