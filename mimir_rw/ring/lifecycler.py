@@ -50,8 +50,12 @@ class Lifecycler(Service):
         clock: Clock,
         offload: Offload,
         metrics: MembershipMetrics,
+        departs: Callable[[], Awaitable[bool]] | None = None,
+        read_only_first: Callable[[], bool] = lambda: False,
     ) -> None:
-        """told: returns once the others have probably heard what was last written to the ring; bounded in time."""
+        """told: returns once the others have probably heard what was last written to the ring; bounded in time.
+        departs: at a stop, before it is LEAVING; whether it may be taken out of the ring then. read_only_first: whether
+        it takes no writes from its first moment on."""
         super().__init__(f"{ring.ring_name}-lifecycler")
         self._ring = ring
         self._me = me
@@ -59,6 +63,8 @@ class Lifecycler(Service):
         self._generator = tokens
         self._flush = flush
         self._told = told
+        self._departs = departs
+        self._read_only_first = read_only_first
         self._clock = clock
         self._shutdown = metrics.shutdown
         self._entry = RingEntry(
@@ -74,6 +80,7 @@ class Lifecycler(Service):
         self.unregister_on_shutdown = settings.unregister_on_shutdown
         """May be changed while it runs."""
         self._registered = False
+        self._left = False
         self._ready_since: float | None = None
         self._was_ready = False
 
@@ -84,7 +91,10 @@ class Lifecycler(Service):
 
     async def start_up(self) -> None:
         entry, me = self._entry, self._me
-        await entry.apply_insisting(membership.register(me, self._generator, await entry.read_file()))
+        register = membership.register(me, self._generator, await entry.read_file())
+        if self._read_only_first():
+            register = membership.read_only_too(register)
+        await entry.apply_insisting(register)
         self._registered = True
         self.tasks.spawn(entry.beat(membership.heartbeat, self._settings.heartbeat_period_s), name=self.name)
         if self.own.state is InstanceState.PENDING:
@@ -93,14 +103,19 @@ class Lifecycler(Service):
         entry.log.info("in the ring", state=self.own.state.name, tokens=len(self.own.tokens))
 
     async def shut_down(self) -> None:
-        entry = self._entry
+        entry, stays = self._entry, False
+        if self._registered and not self._left:
+            stays = self._departs is not None and not await self._departs()
+        if self._left:
+            await asyncio.sleep(self._settings.final_sleep_s)
+            return
         if self._registered:
             leaving = membership.change_state(InstanceState.LEAVING)
             await entry.apply_if_possible(leaving, "the ring does not know that this instance leaves")
             await self._flush_timed()
             await entry.save_file()
         entry.end_beat()
-        if self.unregister_on_shutdown:
+        if self.unregister_on_shutdown and not stays:
             await entry.apply_if_possible(membership.leave, "the entry stays in the ring")
         await asyncio.sleep(self._settings.final_sleep_s)
 
@@ -109,6 +124,18 @@ class Lifecycler(Service):
         if self.own.state is not state and (self.own.state, state) not in ALLOWED:
             raise ValueError(f"no change from {self.own.state.name} to {state.name}")
         await self._entry.apply(membership.change_state(state))
+
+    async def leave(self) -> None:
+        """Leave the ring now, while the process goes on; it does not come back by itself. Raises Unavailable, and then
+        may be called again."""
+        entry = self._entry
+        if self._left:
+            return
+        await entry.apply(membership.change_state(InstanceState.LEAVING))
+        entry.end_beat()
+        await entry.apply(membership.leave)
+        self._left = True
+        entry.log.info("left the ring")
 
     @property
     def unregisters_by_default(self) -> bool:
@@ -126,6 +153,8 @@ class Lifecycler(Service):
     def readiness(self) -> str | None:
         """The ring's health counts until the instance was ready once: one that is restarted waits for the others, but
         those that run are not made unready by one that fails."""
+        if self._left:
+            return "this instance has left the ring"
         if self.own.state is not InstanceState.ACTIVE:
             return f"this instance is {self.own.state.name} in the ring"
         if (wrong := self._entry.readiness()) is not None:

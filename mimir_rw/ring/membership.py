@@ -138,6 +138,19 @@ def set_read_only(read_only: bool) -> Step:
     return step
 
 
+def read_only_too(step: Step) -> Step:
+    """A step after which the instance takes no writes: it is not shown for a moment as one that does."""
+
+    def both(ring: RingDesc, own: InstanceDesc, now_s: int) -> Outcome:
+        entry, stored = step(ring, own, now_s)
+        if stored is None or entry.read_only:
+            return entry, stored
+        entry = replace(entry, read_only=True, read_only_updated_s=now_s)
+        return entry, stored.with_instance(entry)
+
+    return both
+
+
 def leave(ring: RingDesc, own: InstanceDesc, now_s: int) -> Outcome:
     return own, ring.without([own.id]) if own.id in ring else None
 

@@ -67,7 +67,9 @@ class World:
             name, kv=self.kv, key="ring", settings=settings, clock=self.sim.clock, metrics=self.ring_metrics
         )
 
-    def lifecycler(self, ring, *, id="me-1", tokens=None, count=4, **settings):
+    def lifecycler(
+        self, ring, *, id="me-1", tokens=None, count=4, departs=None, read_only_first=lambda: False, **settings
+    ):
         async def flush():
             self.flushed.append(life.own.state)
             await asyncio.sleep(40)
@@ -79,6 +81,8 @@ class World:
             tokens=tokens or RandomTokens(rng=self.rng),
             flush=flush,
             told=self.told,
+            departs=departs,
+            read_only_first=read_only_first,
             clock=self.sim.clock,
             offload=InlineOffload(),
             metrics=self.membership_metrics,
@@ -426,3 +430,76 @@ async def test_one_that_is_back_with_another_address_is_itself(world):
     await world.start(ring, life)
     assert life.readiness() is None
     assert (await world.ring())["me-1"].addr == "me:9095"
+
+
+async def in_the_ring(world, **more):
+    ring = world.service()
+    life = world.lifecycler(ring, **more)
+    await world.start(ring, life)
+    return life
+
+
+@simulated
+async def test_an_ingester_that_leaves_while_its_process_goes_on_does_not_come_back(world):
+    life = await in_the_ring(world, heartbeat_period_s=1.0)
+    await life.leave()
+    assert await world.ring() == EMPTY
+    await life.leave()
+    await asyncio.sleep(10)
+    assert await world.ring() == EMPTY
+    assert life.readiness() == "this instance has left the ring"
+    await world.stop(life)
+    assert world.flushed == []
+    assert await world.ring() == EMPTY
+
+
+@simulated
+async def test_leaving_while_the_store_is_away_may_be_tried_again(world):
+    life = await in_the_ring(world)
+    world.kv.down = True
+    with pytest.raises(Unavailable):
+        await life.leave()
+    world.kv.down = False
+    assert life.readiness() is None
+    await life.leave()
+    assert await world.ring() == EMPTY
+
+
+async def stops(world, may_go):
+    states = []
+
+    async def departs():
+        states.append(life.own.state)
+        return may_go
+
+    life = await in_the_ring(world, departs=departs)
+    await world.stop(life)
+    assert states == [S.ACTIVE]
+    return await world.ring()
+
+
+@simulated
+async def test_an_ingester_that_somebody_may_need_stays_in_the_ring(world):
+    assert (await stops(world, may_go=False))["me-1"].state is S.LEAVING
+
+
+@simulated
+async def test_an_ingester_that_nobody_needs_leaves_the_ring(world):
+    assert await stops(world, may_go=True) == EMPTY
+
+
+@simulated
+async def test_an_ingester_whose_hand_over_is_unfinished_is_never_shown_as_one_that_takes_writes(world):
+    shown = []
+    cas = world.kv.cas
+
+    async def watched(key, change):
+        await cas(key, change)
+        shown.extend((await world.ring()).values())
+
+    world.kv.cas = watched
+    life = await in_the_ring(world, read_only_first=lambda: True)
+    assert life.own.state is S.ACTIVE
+    assert life.read_only_since_s == world.now_s
+    assert [each.read_only for each in shown] == [True] * len(shown)
+    assert len(shown) > 1

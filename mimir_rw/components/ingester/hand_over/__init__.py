@@ -1,0 +1,1 @@
+"""How an ingester leaves for good without a query missing a sample (docs/hand-over.md)."""
