@@ -39,7 +39,10 @@ def moto() -> str:
 
 @cache
 def strict() -> str:
-    """host:port of a server that refuses requests with a wrong signature; one for the whole run."""
+    """host:port of a server that refuses requests with a wrong signature; one for the whole run. MIMIR_RW_TEST_S3 names
+    another one that runs already and has these keys."""
+    if "MIMIR_RW_TEST_S3" in os.environ:
+        return os.environ["MIMIR_RW_TEST_S3"]
     place = Path(tempfile.mkdtemp(prefix="mimir-rw-s3-"))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     process, endpoint = start_strict(place)

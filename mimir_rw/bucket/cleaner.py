@@ -188,6 +188,8 @@ class Cleaner:
         due = []
         for ulid in sorted(scan.partial):
             objects = await block_objects(self._bucket, tenant, ulid)
+            if not objects:
+                continue  # somebody has removed it since the scan
             if META in objects and scan.partial[ulid] == NO_META:
                 continue  # it has become whole since the scan
             newest_ms = max((info.modified_ms for name, info in objects.items() if name not in MARKS), default=0)
@@ -249,7 +251,8 @@ class Cleaner:
         """The index first, so that readers ask for none of it any more; then blocks, without delay; a while after the
         last one what else there is, the tenant's own mark last of all: until then every run comes back here."""
         await self._bucket.delete(bucket_index_key(tenant))
-        ulids = [name for name in await self._bucket.list_dirs(f"{tenant}/") if is_ulid(name)]
+        named = [name for name in await self._bucket.list_dirs(f"{tenant}/") if is_ulid(name)]
+        ulids = [ulid for ulid in named if await block_objects(self._bucket, tenant, ulid)]
         gone = await self._delete(tenant, ulids)
         if len(gone) < len(ulids):
             return

@@ -2,7 +2,8 @@
 
 Marks are listed before blocks: a block that is deleted in between is at worst marked and missing, never there without
 its mark. What the last index says of a block that is still listed holds (a meta.json never changes); only new blocks
-are read. A block whose meta.json is not there or is damaged is partial, and left out.
+are read. A block whose meta.json is not there or is damaged is partial, and left out. A directory in which nothing is
+left, which some stores go on naming, is none.
 
 Pure but for reading; whoever calls writes the index (cleaner.py), or serves it as it is where the stored one is too
 old.
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mimir_rw.bucket.blocks import fetch_meta
+from mimir_rw.bucket.blocks import block_objects, fetch_meta
 from mimir_rw.bucket.layout import DELETION_MARK, NO_COMPACT_MARK, bucket_index_key, marked_block, markers_dir, meta_key
 from mimir_rw.bucket.parallel import in_parallel
 from mimir_rw.formats.bucket_index import BucketIndex, IndexedBlock, IndexedMark, IndexVersionUnknown, indexed_block
@@ -71,6 +72,9 @@ async def scan_tenant(bucket: Bucket, tenant: str, *, old: BucketIndex | None, n
     read = await in_parallel([ulid for ulid in listed if ulid not in known], lambda ulid: _read(bucket, tenant, ulid))
     new = {block.ulid: block for block in read if isinstance(block, IndexedBlock)}
     partial = dict(each for each in read if isinstance(each, tuple))
+    empty = {ulid for ulid, reason in partial.items() if reason == NO_META}
+    empty = {ulid for ulid in sorted(empty) if not await block_objects(bucket, tenant, ulid)}
+    listed = [ulid for ulid in listed if ulid not in empty]
     blocks = [known.get(ulid) or new[ulid] for ulid in listed if ulid not in partial]
     present = set(listed)
     return Scan(
@@ -79,7 +83,7 @@ async def scan_tenant(bucket: Bucket, tenant: str, *, old: BucketIndex | None, n
             deletion_marks=tuple(mark for mark in marks if mark.ulid in present),
             updated_at_s=now_ms // 1000,
         ),
-        partial=partial,
+        partial={ulid: reason for ulid, reason in partial.items() if ulid not in empty},
         no_compact=frozenset(ulid for key in copies if (ulid := marked_block(key, NO_COMPACT_MARK)) is not None),
         new=frozenset(new),
         orphans=frozenset(mark.ulid for mark in marks if mark.ulid not in present),

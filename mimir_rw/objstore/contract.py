@@ -87,7 +87,8 @@ class Bucket(Protocol):
         ...
 
     async def list_dirs(self, prefix: str = "") -> Names:
-        """The names of the directories directly in a directory, ascending, without slashes."""
+        """The names of the directories directly in a directory, ascending, without slashes. Some stores go on naming
+        one for a while when the last object below it has been deleted."""
         ...
 
     async def close(self) -> None: ...

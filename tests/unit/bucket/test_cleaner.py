@@ -355,6 +355,26 @@ async def test_a_crash_in_the_deletion_of_a_tenant(world):
     assert world.bucket.objects == {}
 
 
+async def test_directories_that_a_store_names_though_nothing_is_in_them(world):
+    class Lingering(FaultyBucket):
+        async def list_dirs(self, prefix=""):
+            found = await super().list_dirs(prefix)
+            return sorted({*found, ulid(9)}) if prefix == f"{TENANT}/" else found
+
+    await world.upload(1)
+    for _ in range(3):
+        world.clock.pass_hours(30)
+        index = await world.cleaner(Lingering(world.bucket)).clean(TENANT, KEEP)
+        assert index is not None
+        assert [block.ulid for block in index.blocks] == [ulid(1)]
+    assert world.names(9) == []
+    await mark_tenant_deleted(world.bucket, TENANT, now_ms=START_MS)
+    for _ in range(2):
+        world.clock.pass_hours(7)
+        await world.cleaner(Lingering(world.bucket)).clean(TENANT, KEEP)
+    assert world.bucket.objects == {}
+
+
 async def test_tenants(world):
     for name in ("b", "a", "__mimir_cluster", "__markers__", "not a tenant"):
         await world.bucket.upload(f"{name}/x/y", b"")
