@@ -13,13 +13,16 @@ class _View:
 
 
 class _Ring:
-    """Changes at the given seconds."""
+    """Changes so many seconds after it was first looked at."""
 
     def __init__(self, *changes):
         self._changes, self._view = list(changes), _View()
+        self._begin = None
 
     def view(self):
         now = asyncio.get_running_loop().time()
+        self._begin = now if self._begin is None else self._begin
+        now -= self._begin
         while self._changes and self._changes[0] <= now:
             self._changes.pop(0)
             self._view = _View()
