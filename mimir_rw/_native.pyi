@@ -643,9 +643,7 @@ def elementary2(func: str, left: NDArray[np.float64], right: NDArray[np.float64]
 class Looks:
     """Which histograms of a series a query looks at; see codec/histogram/looks.rs."""
 
-    def __init__(
-        self, wanted: str, start_ms: int, step_ms: int, steps: int, range_ms: int, bare: bool
-    ) -> None:
+    def __init__(self, wanted: str, start_ms: int, step_ms: int, steps: int, range_ms: int, bare: bool) -> None:
         """Of windows (end - range_ms, end] with their ends at start_ms and, step_ms apart, `steps` - 1 more.
 
         all: each. newest: the newest at each end. edges: the first and the last of each window. times: none, only times
@@ -1024,3 +1022,14 @@ def encode_string(time_ms: int, text: str) -> bytes:
 
 def format_value(value: float) -> str:
     """A sample value as in a vector: shortest; exponent form below 1e-6 and from 1e21 on."""
+
+def compact_blocks(
+    sources: Sequence[tuple[str, int, int]], outputs: Sequence[str], segment_bytes: int
+) -> list[tuple[int, int, int, int, int, int, int]]:
+    """Merge blocks into blocks: series by labels, samples by time. Of two samples at one time that of the first source
+    stays.
+
+    sources: directory and time range (ms, end exclusive) of each block; outputs: directories, empty. A series goes to
+    the output with the number hash mod len(outputs). For each output series, chunks, samples, floats, histograms, first
+    and last time. Raises DataDamaged with what is wrong and the number of the source that cannot be read; OSError.
+    """

@@ -26,6 +26,7 @@ use pyo3::prelude::*;
 fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     error::register(m)?;
     batch::register(m)?;
+    block::merge::python::register(m)?;
     wire::register(m)?;
     codec::register(m)?;
     head::register(m)?;

@@ -11,6 +11,7 @@
 pub mod index;
 pub mod index_writer;
 pub mod layout;
+pub mod merge;
 pub mod postings;
 pub mod reader;
 pub mod segments;
