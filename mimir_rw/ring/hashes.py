@@ -26,3 +26,11 @@ def shard_seed(identifier: str, zone: str) -> int:
     """Seed of the draws that make a shuffle shard: an int64."""
     text = identifier.encode() + (b"\0" + zone.encode() if zone else b"")
     return int.from_bytes(hashlib.md5(text, usedforsecurity=False).digest()[:8], "big", signed=True)
+
+
+def fnv1a(*parts: bytes, state: int = _BASIS) -> int:
+    """Of the parts one after another. Tenants and jobs on the compactors' ring."""
+    for part in parts:
+        for byte in part:
+            state = (state ^ byte) * _PRIME & _U32
+    return state
