@@ -1,13 +1,13 @@
 """One HTTP exchange: what a handler sees (`Call`) and gives (`Answer`). Thin over ASGI, no framework.
 
-Bodies are read whole, with their bound checked while reading: a declared length over it is refused before a byte is
-read, an undeclared one as soon as it passes. A body is held as one `bytes`.
+Bodies are read whole (but for `body_parts`), with their bound checked while reading: a declared length over it is
+refused before a byte is read, an undeclared one as soon as it passes. A body is held as one `bytes`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -148,6 +148,25 @@ class Call:
         if self.gone:
             raise Cancelled("the client went away while sending its request")
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def body_parts(self, bytes_max: int) -> AsyncIterator[bytes]:
+        """The body as it comes, for those too large to be held. It may take as long as it likes, but not be silent for
+        longer than read_seconds_max. Raises as `body` does."""
+        declared = self.header(b"content-length")
+        if declared is not None and declared.isdigit() and int(declared) > bytes_max:
+            raise _too_large(int(declared), bytes_max, None)
+        while not self.body_ended:
+            try:
+                async with asyncio.timeout(self._read_seconds_max):
+                    part = await self._chunk()
+            except TimeoutError:
+                raise Cancelled("the client took too long to send its request") from None
+            if self.body_bytes > bytes_max:
+                raise _too_large(self.body_bytes, bytes_max, None)
+            if part:
+                yield part
+        if self.gone:
+            raise Cancelled("the client went away while sending its request")
 
     async def discard(self) -> bool:
         """Read and drop what is left of the body, so that the client gets to read an early answer.

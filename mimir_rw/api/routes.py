@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mimir_rw.api.admin import AdminApi
+from mimir_rw.api.block_upload import BlockUploadApi
+from mimir_rw.api.compactor_pages import CompactorPages
 from mimir_rw.api.endpoint import EndpointSpec
 from mimir_rw.api.errors import ErrorStyle
 from mimir_rw.api.ingester_pages import IngesterPages
@@ -71,6 +73,7 @@ GOSSIP = "gossip"
 FRONTEND = "query-frontend"
 EVERYWHERE = (SERVER, CLUSTER, GOSSIP)
 _GET = ("GET", "HEAD")
+_POST = ("POST",)
 _GET_POST = ("GET", "HEAD", "POST")
 _SWITCH = ("GET", "HEAD", "POST", "DELETE")
 _PUT_SWITCH = ("GET", "HEAD", "PUT", "DELETE")
@@ -93,6 +96,14 @@ ROUTES: tuple[Route, ...] = (
     Route("/ingester/tsdb/{tenant}", _GET, "ingester", IngesterPages.tsdb),
     Route("/ingester/prepare-instance-ring-downscale", _SWITCH, "ingester", IngesterPages.prepare_downscale),
     Route("/ingester/unregister-on-shutdown", _PUT_SWITCH, "ingester", IngesterPages.unregister_on_shutdown),
+    Route("/api/v1/upload/block/{block}/start", _POST, "compactor", BlockUploadApi.start, auth=True),
+    Route("/api/v1/upload/block/{block}/files", _POST, "compactor", BlockUploadApi.files, auth=True),
+    Route("/api/v1/upload/block/{block}/finish", _POST, "compactor", BlockUploadApi.finish, auth=True),
+    Route("/api/v1/upload/block/{block}/check", _GET, "compactor", BlockUploadApi.check, auth=True),
+    Route("/compactor/tenants", _GET, "compactor", CompactorPages.tenants, title="Tenants of the bucket"),
+    Route("/compactor/tenant/{tenant}/planned_jobs", _GET, "compactor", CompactorPages.planned_jobs),
+    Route("/compactor/delete_tenant", _POST, "compactor", CompactorPages.delete_tenant, auth=True),
+    Route("/compactor/delete_tenant_status", _GET, "compactor", CompactorPages.delete_tenant_status, auth=True),
     Route("/", _GET, SERVER, AdminApi.index),
     Route("/static/admin.css", _GET, SERVER, AdminApi.stylesheet),
     Route("/ready", _GET, SERVER, AdminApi.ready, title="Readiness"),

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 
+from mimir_rw.config.compactor import block_ranges_ms
 from mimir_rw.config.errors import ConfigError, quoted
 from mimir_rw.config.kvstore import SINGLE_STORES
 from mimir_rw.config.limits import TenantLimits
@@ -60,6 +61,10 @@ def _problems(config: Config) -> Iterator[Problem]:
     if problem is not None:
         yield f"limits.{problem[0]}", problem[1]
     yield from _storage_problems(config)
+    try:
+        block_ranges_ms(config.compactor)
+    except ValueError as error:
+        yield "compactor.block_ranges", str(error)
     yield from _cluster_problems(config)
 
 

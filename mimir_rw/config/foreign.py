@@ -216,18 +216,16 @@ FOREIGN: tuple[Foreign, ...] = (
         "a compactor takes work as soon as it is in the ring",
     ),
     _row(
-        Verdict.UNBUILT,
-        "compactor.block_* compactor.data_dir compactor.compaction_* compactor.first_* compactor.cleanup_* "
-        "compactor.deletion_delay compactor.tenant_* compactor.max_* compactor.no_blocks_* "
-        "compactor.symbols_* compactor.meta_* compactor.update_* compactor.enabled_tenants "
-        "compactor.disabled_tenants compactor.upload_* compactor.in_memory_* compactor.sparse_* "
-        "limits.compactor_*",
-        "compactor.block-* compactor.data-dir compactor.compaction-* compactor.first-* compactor.cleanup-* "
-        "compactor.deletion-delay compactor.tenant-* compactor.max-* compactor.no-blocks-* "
-        "compactor.symbols-* compactor.meta-* compactor.update-* compactor.enabled-tenants "
-        "compactor.disabled-tenants compactor.upload-* compactor.in-memory-* compactor.sparse-* "
-        "compactor.split-* compactor.compactor-* compactor.partial-* compactor.blocks-*",
-        "the compactor",
+        Verdict.MEANINGLESS,
+        "compactor.max_opening_blocks_concurrency compactor.max_closing_blocks_concurrency "
+        "compactor.symbols_flushers_concurrency compactor.update_blocks_concurrency compactor.consistency_delay "
+        "compactor.upload_sparse_index_headers compactor.sparse_index_headers_* "
+        "limits.compactor_in_memory_tenant_meta_cache_size limits.compactor_max_per_block_upload_concurrency",
+        "compactor.max-opening-blocks-concurrency compactor.max-closing-blocks-concurrency "
+        "compactor.symbols-flushers-concurrency compactor.update-blocks-concurrency compactor.consistency-delay "
+        "compactor.upload-sparse-index-headers compactor.sparse-index-headers-* "
+        "compactor.in-memory-tenant-meta-cache-size compactor.max-per-block-upload-concurrency",
+        "a job is one process that streams its blocks; what is read of a block's meta.json is kept",
     ),
     _row(
         Verdict.UNBUILT,

@@ -253,6 +253,58 @@ class TenantLimits:
         category=EXPERIMENTAL,
     )
 
+    # Blocks in the bucket.
+    compactor_blocks_retention_period: int = duration(
+        "0s",
+        flag="compactor.blocks-retention-period",
+        help="Blocks are deleted once all of their samples are older. 0 keeps them for ever.",
+    )
+    compactor_split_and_merge_shards: int = integer(
+        0,
+        flag="compactor.split-and-merge-shards",
+        help="Into how many blocks, by series, blocks are split when they are compacted. 0 does not split.",
+    )
+    compactor_split_groups: int = integer(
+        1,
+        flag="compactor.split-groups",
+        help="In how many jobs blocks are split that are split at the same time.",
+        low=1,
+    )
+    compactor_tenant_shard_size: int = integer(
+        0, flag="compactor.compactor-tenant-shard-size", help="How many compactors work for the tenant. 0 means all."
+    )
+    compactor_partial_block_deletion_delay: int = duration(
+        "1d",
+        flag="compactor.partial-block-deletion-delay",
+        help="What was uploaded of a block that was never finished is deleted after so long without a change. Below 4h "
+        "it is never deleted.",
+    )
+    compactor_block_upload_enabled: bool = switch(
+        False, flag="compactor.block-upload-enabled", help="Let the tenant upload blocks over HTTP."
+    )
+    compactor_block_upload_validation_enabled: bool = switch(
+        True,
+        flag="compactor.block-upload-validation-enabled",
+        help="Read the index of uploaded blocks before they become visible.",
+    )
+    compactor_block_upload_verify_chunks: bool = switch(
+        True,
+        flag="compactor.block-upload-verify-chunks",
+        help="Read all chunks of uploaded blocks too.",
+    )
+    compactor_block_upload_max_block_size_bytes: int = integer(
+        0,
+        flag="compactor.block-upload-max-block-size-bytes",
+        help="Largest block that may be uploaded, in bytes. 0 means no limit.",
+        category=ADVANCED,
+    )
+    compactor_max_lookback: int = duration(
+        "0s",
+        flag="compactor.max-lookback",
+        help="Blocks that were uploaded longer ago are not compacted any more. 0 means no limit.",
+        category=EXPERIMENTAL,
+    )
+
 
 class Limits:
     """Answers which limits hold for a tenant. Safe to read from any thread; replaced by the runtime configuration."""

@@ -47,6 +47,10 @@ class _Kind:
 
 _PUSH = _Kind("proxy_request_buffering on;", "10s")
 _QUERY = _Kind("proxy_request_buffering on;", "150s")
+# Segments of blocks are too large to be held here, and take their time.
+_UPLOAD = _Kind("client_max_body_size 0; proxy_request_buffering off;", "600s")
+_CLOSED = "/compactor/"
+"""Paths with a tenant that are for operators."""
 # A refused connection costs nothing, having no upstream left costs the request: an upstream is left alone only for what
 # costs seconds, a frozen process behind a push, and not for one failure, which all may have in the same moment.
 _FAILURES = {"write": "max_fails=3 fail_timeout=3s", "read": "max_fails=0", "backend": "max_fails=0"}
@@ -70,7 +74,7 @@ def locations(prefixes: Prefixes, routes: Sequence[Route] = ROUTES) -> Iterator[
     for route in routes:
         group = group_of(route.component)
         path = route.full_path(prefixes)
-        if group is None or not (route.auth or route.path in _OPEN_PAGES):
+        if group is None or not (is_public(route) or route.path in _OPEN_PAGES):
             continue
         if group == "read" and path.startswith(prefixes.root + prefixes.prometheus + "/"):
             continue  # the last rule covers it
@@ -78,8 +82,14 @@ def locations(prefixes: Prefixes, routes: Sequence[Route] = ROUTES) -> Iterator[
         rule = f"^~ {head}" if parameter else f"= {path}"
         if rule not in seen:
             seen.add(rule)
-            yield rule, group, _PUSH if group == "write" else _QUERY, not route.auth
+            kind = _PUSH if group == "write" else _UPLOAD if "/upload/" in path else _QUERY
+            yield rule, group, kind, not route.auth
     yield f"^~ {prefixes.root}{prefixes.prometheus}/", "read", _QUERY, False
+
+
+def is_public(route: Route) -> bool:
+    """Whether tenants may use it."""
+    return route.auth and not route.path.startswith(_CLOSED)
 
 
 def group_of(component: str) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mimir_rw.api.routes import ROUTES, Prefixes
-from mimir_rw.runner.gateway import GatewayOptions, gateway_config, group_of
+from mimir_rw.runner.gateway import GatewayOptions, gateway_config, group_of, is_public
 from mimir_rw.runner.preflight import find_nginx
 from tests.e2e.processes import Process, free_port, need, request
 
@@ -116,9 +116,13 @@ def gateway(tmp_path: Path, keep: Callable[[Process], Process]) -> Iterator[Gate
 
 def public_routes() -> list[tuple[str, str, str]]:
     return [
-        (route.full_path(Prefixes()).replace("{name}", "a%2Fb"), route.methods[0], str(group_of(route.component)))
+        (
+            route.full_path(Prefixes()).replace("{name}", "a%2Fb").replace("{block}", "x"),
+            route.methods[0],
+            str(group_of(route.component)),
+        )
         for route in ROUTES
-        if route.auth
+        if is_public(route)
     ]
 
 
@@ -133,7 +137,7 @@ def test_what_needs_a_tenant_reaches_the_group_that_serves_it(
 def test_everything_else_is_closed_but_the_pages(gateway: Gateway) -> None:
     opened = set()
     for route in ROUTES:
-        if not route.auth:
+        if not is_public(route):
             path = route.full_path(Prefixes()).replace("{tenant}", "x")
             status, _ = gateway.ask(path)
             if status == 200:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mimir_rw.app.build.base import Base
 from mimir_rw.app.build.cluster import Cluster
-from mimir_rw.components.compactor.service import Compactor, CompactorSettings
+from mimir_rw.app.build.compactor import CompactorBuild
 from mimir_rw.components.overrides_exporter.core import leader
 from mimir_rw.components.overrides_exporter.service import OverridesExporter
 from mimir_rw.components.store_gateway.place import RingPlace
@@ -40,14 +40,7 @@ class Backend:
         )
 
     def compactor(self) -> Service:
-        config = self._base.config.compactor
-        return Compactor(
-            ring=self._cluster.rings["compactor"],
-            settings=CompactorSettings(
-                ring_stable_s=config.sharding_ring.wait_stability_min_duration / 1000,
-                ring_stable_s_max=config.sharding_ring.wait_stability_max_duration / 1000,
-            ),
-        )
+        return CompactorBuild(self._base, self._cluster).service()
 
     def _leads(self) -> bool:
         """Whether this process is the one overrides-exporter that exports."""

@@ -142,7 +142,7 @@ def test_errors_are_one_line_naming_the_flag(argv: list[str], message: str) -> N
         (["-ruler.poll-interval=1m"], "-ruler.poll-interval is not available yet and is ignored (the ruler)"),
         (["-query-scheduler.service-discovery-mode=dns"], "-query-scheduler.service-discovery-mode has no"),
         (["-usage-stats.enabled=false"], "-usage-stats.enabled has no meaning here"),
-        (["-compactor.no-blocks-file-cleanup-enabled", "-target=all"], "-compactor.no-blocks-file-cleanup-enabled is"),
+        (["-compactor.upload-sparse-index-headers", "-target=all"], "-compactor.upload-sparse-index-headers has no"),
     ],
 )
 def test_what_only_mimir_has_is_accepted_with_one_warning(argv: list[str], warning: str) -> None:
