@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import typer
 
 import mimir_rw
+from mimir_rw.cli.bucket import bucket_app
+from mimir_rw.cli.bucket_place import split_server_flags
 from mimir_rw.cli.config import config_app
 from mimir_rw.cli.health import health
 from mimir_rw.cli.promql import promql_app
@@ -21,6 +23,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+app.add_typer(bucket_app, name="bucket")
 app.add_typer(config_app, name="config")
 app.add_typer(promql_app, name="promql")
 app.command()(status)
@@ -52,8 +55,11 @@ def show_help(context: typer.Context) -> None:
 
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command; its exit status."""
+    flags: list[str] = []
+    if arguments and arguments[0] == "bucket":
+        flags, arguments = split_server_flags(arguments)
     try:
-        app(list(arguments), prog_name="mimir-rw")
+        app(list(arguments), prog_name="mimir-rw", obj=flags)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(bool(ended.code))
     return 0

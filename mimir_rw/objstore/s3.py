@@ -106,6 +106,21 @@ class S3Bucket:
                     found[each["Prefix"][len(prefix) : -1]] = None
         return sorted(found, key=str.encode)
 
+    async def create(self) -> bool:
+        """Make the bucket itself; False if it is there already and ours."""
+        name, region = self._settings.bucket, self._settings.region
+
+        def work() -> bool:
+            try:
+                place = {} if region == "us-east-1" else {"LocationConstraint": region}
+                more = {"CreateBucketConfiguration": place} if place else {}
+                self._client.create_bucket(Bucket=name, **more)
+            except self._client.exceptions.BucketAlreadyOwnedByYou:
+                return False
+            return True
+
+        return await self._call("create", "", work)
+
     async def close(self) -> None:
         if self._client is not None:
             self._client.close()

@@ -93,6 +93,7 @@ class Cluster:
         """In one seed of four the first processes speak the protocol before this one, and those after them this one."""
         host = process.host
         flags = [*self._flags, f"-target={target}", f"-blocks-storage.tsdb.dir={host.directory}/tsdb"]
+        flags.append(f"-blocks-storage.filesystem.dir={self._directory}/blocks")
         if host.zone:
             flags.append(f"-common.instance-availability-zone={host.zone}")
         if self.sim.seed % 4 == 0 and process.number <= len(self.nodes):

@@ -105,7 +105,7 @@ def mimir_rw(name: str = "mimir-rw", *extra: str) -> Recipe:
         lambda port, data: [
             str(Path(sys.executable).with_name("mimir-rw")), "-target=all", "-auth.multitenancy-enabled=false",
             f"-server.http-listen-port={port}", "-server.http-listen-address=127.0.0.1",
-            f"-blocks-storage.tsdb.dir={data}/tsdb",
+            f"-blocks-storage.tsdb.dir={data}/tsdb", f"-blocks-storage.filesystem.dir={data}/blocks",
             *NO_LIMITS, *extra,
         ],
         "/api/v1/push", "/prometheus", "/ready", "tsdb/*/wal",

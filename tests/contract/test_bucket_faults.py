@@ -131,3 +131,15 @@ async def test_a_server_that_refuses_us_is_not_asked_again(name, more, said) -> 
         assert len(proxy.seen) == 2
         assert "test-secret" not in repr(bucket._settings)
         offload.close()
+
+
+async def test_the_bucket_itself_is_made_once() -> None:
+    for endpoint in (moto(), strict()):
+        await new_bucket(endpoint)  # it listens now
+        bucket, offload = s3_bucket(endpoint, f"made-{os.getpid()}")
+        assert await bucket.create()
+        await bucket.upload("a", b"")
+        await bucket.create()
+        assert await bucket.list_dirs() == []
+        assert await bucket.exists("a")
+        offload.close()

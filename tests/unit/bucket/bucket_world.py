@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from mimir_rw.bucket.blocks import fetch_meta
 from mimir_rw.bucket.cleaner import Cleaner, CleanerSettings
@@ -61,6 +65,18 @@ def local_block(directory: Path, number: int, *, segments: int = 2, **more: int)
     (place / "tombstones").write_bytes(b"none")
     (place / "meta.json").write_bytes(meta.encode())
     return meta
+
+
+def promtool_blocks(place: Path) -> Path:
+    """A directory with real blocks of ten hours and two series, made by promtool."""
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not here")
+    lines = ["# TYPE up gauge"]
+    lines += [f'up{{job="{job}"}} {n} {1_600_000_000 + 600 * n}' for job in "ab" for n in range(60)] + ["# EOF", ""]
+    (place / "metrics").write_text("\n".join(lines))
+    argv = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(place / "metrics"), str(place / "made")]
+    subprocess.run(argv, check=True, capture_output=True)
+    return place / "made"
 
 
 class World:
