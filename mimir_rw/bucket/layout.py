@@ -15,6 +15,8 @@ BUCKET_INDEX = "bucket-index.json.gz"
 
 NOT_TENANTS = frozenset(("__mimir_cluster", "__markers__"))
 """Directories of the bucket that are none of a tenant's (Mimir's, Cortex')."""
+OWN = "__mimir_rw_"
+"""How directories of our own begin that are none of a tenant's."""
 
 
 def block_dir(tenant: str, ulid: str) -> str:

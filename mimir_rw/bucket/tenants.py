@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mimir_rw.bucket.layout import NOT_TENANTS, tenant_mark_key
+from mimir_rw.bucket.layout import NOT_TENANTS, OWN, tenant_mark_key
 from mimir_rw.formats.markers import MARK_BYTES_MAX, TenantDeletionMark
 from mimir_rw.model.errors import BadRequest
 from mimir_rw.model.tenant import validate_tenant
@@ -11,7 +11,7 @@ from mimir_rw.objstore.contract import Bucket, ObjectNotFound
 
 async def list_tenants(bucket: Bucket) -> list[str]:
     """All that have anything in the bucket, ascending; directories that are no tenant's are left out."""
-    return [name for name in await bucket.list_dirs() if name not in NOT_TENANTS and _is_tenant(name)]
+    return [name for name in await bucket.list_dirs() if _is_tenant(name)]
 
 
 async def read_tenant_mark(bucket: Bucket, tenant: str) -> TenantDeletionMark | None:
@@ -30,6 +30,8 @@ async def mark_tenant_deleted(bucket: Bucket, tenant: str, *, now_ms: int) -> No
 
 
 def _is_tenant(name: str) -> bool:
+    if name in NOT_TENANTS or name.startswith(OWN):
+        return False
     try:
         validate_tenant(name)
     except BadRequest:

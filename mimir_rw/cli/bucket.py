@@ -26,7 +26,7 @@ from mimir_rw.bucket.blocks import (
     unmark,
 )
 from mimir_rw.bucket.index_updater import read_index_or_rebuild, scan_tenant
-from mimir_rw.bucket.layout import DELETION_MARK, NO_COMPACT_MARK, meta_key
+from mimir_rw.bucket.layout import DELETION_MARK, NO_COMPACT_MARK, OWN, meta_key
 from mimir_rw.bucket.tenants import list_tenants
 from mimir_rw.cli.bucket_place import Place, work_on_bucket
 from mimir_rw.cli.bucket_text import (
@@ -287,7 +287,7 @@ def validate(
 async def _validate(place: Place, objects: int, *, quiet: bool) -> list[Outcome]:
     part = place.config.blocks_storage.s3.part_size or (64 << 20)
     run = Validation(
-        place.bucket, directory=f"__mimir_rw_validate_{secret_bytes(6).hex()}/", clock=SystemClock(),
+        place.bucket, directory=f"{OWN}validate_{secret_bytes(6).hex()}/", clock=SystemClock(),
         offload=place.offload, file_bytes=part + part // 2 + 12_345, objects=objects,
     )  # fmt: skip
     outcomes = []

@@ -376,7 +376,7 @@ async def test_directories_that_a_store_names_though_nothing_is_in_them(world):
 
 
 async def test_tenants(world):
-    for name in ("b", "a", "__mimir_cluster", "__markers__", "not a tenant"):
+    for name in ("b", "a", "__mimir_cluster", "__markers__", "__mimir_rw_validate_1", "not a tenant"):
         await world.bucket.upload(f"{name}/x/y", b"")
     await world.bucket.upload("user-index.json.gz", b"")
     assert await list_tenants(world.bucket) == ["a", "b"]
