@@ -79,6 +79,15 @@ def test_three_zones_are_active(compose: Compose) -> None:
     assert three_zones_active(compose.gateway)
 
 
+def test_the_object_storage_is_fit_and_holds_nothing_that_is_not_ours(compose: Compose) -> None:
+    wait_healthy(compose)
+    flag = "-config.file=/etc/mimir-rw/mimir.yaml"
+    said = compose("exec", "-T", "backend-a", "mimir-rw", "bucket", "validate", "--objects=50", flag)
+    assert said.count("\nok ") == 8, said
+    tenants = json.loads(compose("exec", "-T", "read-1", "mimir-rw", "bucket", "ls", "--json", flag))
+    assert {each["tenant"] for each in tenants} <= {"anonymous"}
+
+
 @pytest.mark.parametrize("service", SERVERS)
 def test_containers_are_locked_down(compose: Compose, service: str) -> None:
     facts = compose.inspect(service)
