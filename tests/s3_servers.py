@@ -51,8 +51,8 @@ def strict() -> str:
     return endpoint
 
 
-def start_strict(place: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """Such a server with its objects below a directory; the caller ends it."""
+def start_strict(place: Path, *more: str) -> tuple[subprocess.Popen[bytes], str]:
+    """Such a server with its objects below a directory; the caller ends it. more: flags."""
     if not STRICT.exists():
         if os.environ.get("CI") and shutil.which("go"):
             pytest.fail(f"{STRICT} is not there: run scripts/s3-server")
@@ -61,7 +61,7 @@ def start_strict(place: Path) -> tuple[subprocess.Popen[bytes], str]:
     for name in ("objects", "sidecar"):
         (place / name).mkdir(parents=True, exist_ok=True)
     argv = [str(STRICT), "--access", KEY, "--secret", SECRET, "--port", f"127.0.0.1:{port}", "--region", "us-east-1",
-            "--quiet", "posix", "--sidecar", str(place / "sidecar"), str(place / "objects")]  # fmt: skip
+            "--quiet", *more, "posix", "--sidecar", str(place / "sidecar"), str(place / "objects")]  # fmt: skip
     with (place / "log").open("wb") as log:
         return subprocess.Popen(argv, stdout=log, stderr=log), f"127.0.0.1:{port}"
 

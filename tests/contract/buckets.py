@@ -44,10 +44,12 @@ async def prefixed(place: Path) -> AsyncIterator[Bucket]:
     yield PrefixBucket(PrefixBucket(whole, "pre/"), "in/")
 
 
-def s3_bucket(endpoint: str, name: str, *, retries: int = 5, **more: Any) -> tuple[S3Bucket, ThreadOffload]:
-    """A client of a bucket of a server. Parts are as small as servers take them."""
+def s3_bucket(
+    endpoint: str, name: str, *, retries: int = 5, url: str = "", **more: Any
+) -> tuple[S3Bucket, ThreadOffload]:
+    """A client of a bucket of a server; url: where it is not http. Parts are as small as servers take them."""
     chosen = {"part_bytes": 5 << 20, "access_key_id": KEY, "secret_access_key": SECRET, **more}
-    settings = S3Settings(bucket=name, region="us-east-1", endpoint=f"http://{endpoint}", **chosen)
+    settings = S3Settings(bucket=name, region="us-east-1", endpoint=url or f"http://{endpoint}", **chosen)
     offload = ThreadOffload(name="s3", threads=settings.connections)
     metrics = BucketMetrics(Metrics(), clock=SystemClock())
     retrier = Retrier(retries=retries, clock=SystemClock(), rng=seeded_rng(1), repeated=metrics.retries)
