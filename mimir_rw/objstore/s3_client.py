@@ -49,8 +49,11 @@ class S3Settings:
 def make_client(settings: S3Settings) -> Any:
     """Takes a tenth of a second and more: for a thread. The client is safe to use from several threads."""
     import boto3
+    import urllib3
     from botocore.config import Config
 
+    if not settings.verify:
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # said for each request
     session = boto3.session.Session()
     return session.client(
         "s3",

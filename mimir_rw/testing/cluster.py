@@ -24,6 +24,8 @@ from mimir_rw.config.tree import Config
 from mimir_rw.kit.host import InterfaceAddress
 from mimir_rw.kit.offload import InlineOffload
 from mimir_rw.kit.service import Service, ServiceSet
+from mimir_rw.objstore.contract import Bucket
+from mimir_rw.objstore.memory import MemoryBucket
 from mimir_rw.ring.desc import InstanceState, RingDesc
 from mimir_rw.rpc.contracts.query import InstantQuery, RangeQuery
 from mimir_rw.testing.gateway import Door, Handler
@@ -73,6 +75,8 @@ class Cluster:
         self.complaints: list[str] = []
         self._directory = directory
         self._flags = (*_FLAGS, *flags)
+        self.bucket: Bucket = MemoryBucket(clock=sim.clock)
+        """Object storage of all processes; it outlives them."""
         self.write = [self._node(f"write-{zone[-1]}-0", "write", zone) for zone in ZONES]
         self.backend = [self._node(f"backend-{zone[-1]}", "backend", zone) for zone in ZONES]
         self.read = [self._node(f"read-{number}", "read", "") for number in range(1, READERS + 1)]
@@ -93,7 +97,6 @@ class Cluster:
         """In one seed of four the first processes speak the protocol before this one, and those after them this one."""
         host = process.host
         flags = [*self._flags, f"-target={target}", f"-blocks-storage.tsdb.dir={host.directory}/tsdb"]
-        flags.append(f"-blocks-storage.filesystem.dir={self._directory}/blocks")
         if host.zone:
             flags.append(f"-common.instance-availability-zone={host.zone}")
         if self.sim.seed % 4 == 0 and process.number <= len(self.nodes):

@@ -48,7 +48,7 @@ class Buckets(Service):
         world = base.world
         self._storage = base.config.blocks_storage
         self._metrics = BucketMetrics(base.metrics, clock=base.clock)
-        self._bucket = blocks_bucket(
+        self._bucket = world.bucket or blocks_bucket(
             self._storage,
             clock=base.clock,
             rng=base.rng,

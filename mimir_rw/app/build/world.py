@@ -10,6 +10,7 @@ from mimir_rw.kit.clock import Clock, SystemClock
 from mimir_rw.kit.host import host_name, interface_addresses
 from mimir_rw.kit.offload import Offload, ThreadOffload
 from mimir_rw.kit.rng import Rng, secret_bytes, system_rng
+from mimir_rw.objstore.contract import Bucket
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class World:
     one_loop: bool = False
     new_offload: Callable[[str, int], Offload] | None = None
     """A pool of so many threads for work that must not hold up the rest; None: all work is done by `offload`."""
+    bucket: Bucket | None = None
+    """Object storage in place of what the configuration names: that of a simulated cluster."""
 
 
 def real_world() -> World:
