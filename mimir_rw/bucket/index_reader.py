@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from mimir_rw.bucket.index_updater import PACKED_BYTES_MAX
 from mimir_rw.bucket.layout import bucket_index_key
+from mimir_rw.bucket.parallel import in_parallel
 from mimir_rw.formats.bucket_index import BucketIndex
 from mimir_rw.kit.clock import Clock
 from mimir_rw.kit.logging import get_logger
@@ -22,6 +23,7 @@ from mimir_rw.kit.tasks import TaskSupervisor
 from mimir_rw.model.errors import MimirError
 from mimir_rw.objstore.contract import Bucket, ObjectNotFound
 
+LOADS_AT_A_TIME = 8
 LOOK_S = 5.0
 """How often it is looked what is due."""
 
@@ -103,7 +105,7 @@ class BucketIndexReader:
             await self._load(tenant, entry)
         if entry.index is None:
             assert entry.failure is not None
-            raise entry.failure
+            raise entry.failure.with_traceback(None)
         return entry.index
 
     async def reload(self, tenant: str) -> BucketIndex:
@@ -114,7 +116,7 @@ class BucketIndexReader:
             await asyncio.wait((entry.loading,))  # begun before this was asked for
         await self._load(tenant, entry)
         if entry.failure is not None:
-            raise entry.failure
+            raise entry.failure.with_traceback(None)
         assert entry.index is not None
         return entry.index
 
@@ -128,8 +130,8 @@ class BucketIndexReader:
         for tenant, entry in list(self._entries.items()):
             if now_s - entry.asked_s > self._settings.idle_s:
                 del self._entries[tenant]
-            elif now_s >= entry.due_s and entry.loading is None:
-                await self._load(tenant, entry)
+        due = [item for item in self._entries.items() if now_s >= item[1].due_s and item[1].loading is None]
+        await in_parallel(due, lambda item: self._load(*item), at_a_time=LOADS_AT_A_TIME)
         self._metrics.loaded.labels(self._component).set(len(self.loaded()))
 
     async def run(self) -> None:
