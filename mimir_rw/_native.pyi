@@ -651,7 +651,7 @@ class Looks:
         """
 
 class EncodedSeriesSet:
-    """A storage.contract.SeriesSet of another process. Immutable. Decode raises DataDamaged."""
+    """A storage.contract.SeriesSet of another process, or of a block. Immutable. Decode raises DataDamaged."""
 
     @property
     def labels(self) -> LabelFrame: ...
@@ -662,6 +662,10 @@ class EncodedSeriesSet:
         self, start_row: int, end_row: int, mint: int, maxt: int, looks: Looks | None = None
     ) -> SampleColumns: ...
     def sample_count_max(self, start_row: int, end_row: int) -> int: ...
+    def encode(self, start_row: int, end_row: int, *, histograms: bool = True) -> bytes:
+        """As `HeadSeriesSet.encode`."""
+    def part_end(self, start_row: int, bytes_max: int) -> int:
+        """As `HeadSeriesSet.part_end`."""
 
 class MergedSeriesSet:
     """A storage.contract.SeriesSet of several replicas. Immutable. Decode raises DataDamaged."""
@@ -673,6 +677,10 @@ class MergedSeriesSet:
     ) -> SampleColumns: ...
     def sample_count_max(self, start_row: int, end_row: int) -> int:
         """Counts what replicas have in common once, but for a few samples a chunk."""
+    def encode(self, start_row: int, end_row: int, *, histograms: bool = True) -> bytes:
+        """As `HeadSeriesSet.encode`. The reader sees one source: at equal times the first set that was merged wins."""
+    def part_end(self, start_row: int, bytes_max: int) -> int:
+        """As `HeadSeriesSet.part_end`."""
 
 def series_set_part_rows(part: bytes | bytearray | memoryview) -> int:
     """How many series a part says it has, from its first bytes. Raises DecodeError."""
@@ -683,7 +691,7 @@ def decode_series_set(parts: Sequence[bytes | bytearray | memoryview]) -> Encode
     Raises DecodeError when a part is malformed or the rows do not ascend by labels.
     """
 
-def merge_series_sets(sets: Sequence[HeadSeriesSet | EncodedSeriesSet]) -> MergedSeriesSet:
+def merge_series_sets(sets: Sequence[HeadSeriesSet | EncodedSeriesSet | MergedSeriesSet]) -> MergedSeriesSet:
     """The series of all replicas, the samples of all, each time once; see merged.rs.
 
     What replicas have in common is decoded once. Of different values at one time the one whose bits are the larger
@@ -1033,3 +1041,158 @@ def compact_blocks(
     the output with the number hash mod len(outputs). For each output series, chunks, samples, floats, histograms, first
     and last time. Raises DataDamaged with what is wrong and the number of the source that cannot be read; OSError.
     """
+
+class BlockStats:
+    """What a block holds. mint, maxt: of samples, both inclusive; None when there are none."""
+
+    @property
+    def series(self) -> int: ...
+    @property
+    def chunks(self) -> int: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def floats(self) -> int: ...
+    @property
+    def histograms(self) -> int: ...
+    @property
+    def mint(self) -> int | None: ...
+    @property
+    def maxt(self) -> int | None: ...
+
+class BlockBuilder:
+    """A block from columns, in memory until it is written; for tests and tools."""
+
+    def __init__(self) -> None: ...
+    def add(self, labels: LabelFrame, samples: SampleColumns) -> None:
+        """Add series: row i of both is one. ValueError when they are not as long. Rows without samples are left out.
+
+        Floats go into chunks of 120 at most, histograms into chunks of float histograms.
+        """
+    def write(self, directory: str, *, segment_bytes: int = 512 << 20) -> BlockStats:
+        """Write index, chunks and tombstones into an empty directory; all on the disk when it returns. The builder is
+        empty afterwards. ValueError when a label set was added twice. OSError."""
+
+def copy_block(source: str, directory: str, *, segment_bytes: int = 512 << 20) -> BlockStats:
+    """Read a block and write it into an empty directory, chunk by chunk. DataDamaged; OSError."""
+
+class BlockReport:
+    @property
+    def stats(self) -> BlockStats:
+        """What is in the block, as far as it can be read."""
+    @property
+    def tombstones(self) -> int: ...
+    @property
+    def problems(self) -> list[str]:
+        """The first hundred, each with file and place."""
+    @property
+    def problem_count(self) -> int: ...
+
+def verify_block_files(directory: str) -> BlockReport:
+    """Read all of a block: every checksum, every order, every sample, and that index, postings and chunks agree.
+    meta.json is not looked at. Damage is what the report tells; OSError: a file cannot be read."""
+
+class LocalBlock:
+    """A block in a directory, read at positions; safe from any thread. In memory: `nbytes`.
+
+    Matchers are `Matcher.as_tuple()`; times are ms, inclusive. Everything raises DataDamaged, naming file and place, or
+    OSError. A bad regex is a ValueError. meta.json and tombstones are not looked at.
+    """
+
+    def __init__(self, directory: str) -> None:
+        """Reads symbols and label pairs of the index once, checking both."""
+    @property
+    def nbytes(self) -> int: ...
+    def select(self, matchers: Sequence[tuple[int, str, str]], mint: int, maxt: int) -> EncodedSeriesSet:
+        """Series that match, with the chunks that overlap the range: read here, checksums checked, and kept encoded."""
+    def series(self, matcher_sets: Sequence[Sequence[tuple[int, str, str]]], mint: int, maxt: int) -> LabelFrame:
+        """Label sets that match any of the sets and have a chunk in the range, sorted, distinct."""
+    def label_names(self, matchers: Sequence[tuple[int, str, str]], mint: int, maxt: int) -> list[str]:
+        """Sorted. Without matchers those of the whole block, whatever the range."""
+    def label_values(self, name: str, matchers: Sequence[tuple[int, str, str]], mint: int, maxt: int) -> list[str]:
+        """Sorted. Without matchers those of the whole block, whatever the range."""
+
+def index_header_ranges(toc: bytes, index_bytes: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Start and end of the symbols in an index of so many bytes, and of its tail (what follows from the postings table
+    on). toc: its last 52 bytes. DataDamaged."""
+
+def build_index_header(first: bytes, toc: bytes, symbols: bytes, tail: bytes) -> bytes:
+    """An index-header from parts of an index: its first 5 bytes, its last 52, and the two of `index_header_ranges`.
+
+    The checksums of symbols and tail are checked when it is opened. DataDamaged.
+    """
+
+class IndexHeader:
+    """An index-header in a local file: finds series of a block whose index is elsewhere. Safe from any thread.
+
+    The order of questions: `postings` tells which bytes of the index to fetch, `PostingsPlan.resolve` makes them ids of
+    series; `PostingsPlan.series` fetches those, `FetchedSeries.fetch_chunks` their chunks. All methods are for threads.
+    DataDamaged, OSError.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Reads the whole file once, checking it; keeps every 32nd symbol's place and every 32nd value."""
+    @property
+    def nbytes(self) -> int:
+        """Memory held."""
+    def label_names(self) -> list[str]:
+        """Of the whole block, sorted."""
+    def label_values(self, name: str) -> list[str]:
+        """Of the whole block, sorted."""
+    def postings(self, matchers: Sequence[tuple[int, str, str]], *, gap_bytes_max: int = ...) -> PostingsPlan:
+        """How matchers are answered. Ranges that lie less than gap_bytes_max apart are joined."""
+
+class PostingsPlan:
+    """Immutable."""
+
+    @property
+    def nothing(self) -> bool:
+        """No series can match."""
+    @property
+    def ranges(self) -> NDArray[np.int64]:
+        """(k, 2): start and end of bytes of the index to be fetched, ascending, apart."""
+    def resolve(self, fetched: Sequence[bytes | bytearray | memoryview]) -> NDArray[np.uint32]:
+        """Ids of series, ascending, from what was fetched for `ranges`. Matchers that are cheaper to test on labels are
+        not applied yet: there may be more ids than series that match. DataDamaged."""
+    def series(self, ids: NDArray[np.uint32], mint: int, maxt: int, *, gap_bytes_max: int = ...) -> SeriesFetch:
+        """Fetch series by ids, ascending: any part of what `resolve` gave. mint, maxt: inclusive."""
+
+class SeriesFetch:
+    """Fetch `ranges` and `add` them until there are none (at most two rounds), then `finish`. For one thread at a
+    time."""
+
+    @property
+    def ranges(self) -> NDArray[np.int64]:
+        """(k, 2): start and end of bytes of the index to be fetched now."""
+    def add(self, fetched: Sequence[bytes | bytearray | memoryview]) -> None:
+        """What was fetched for `ranges`. DataDamaged."""
+    def finish(self) -> FetchedSeries:
+        """Series that match all matchers of the plan and have a chunk in the range. ValueError when called twice."""
+
+class FetchedSeries:
+    """Series with the places of their chunks. Immutable."""
+
+    @property
+    def labels(self) -> LabelFrame:
+        """Sorted, distinct."""
+    @property
+    def chunks(self) -> int:
+        """How many chunks they have in the range."""
+    def chunk_rows_end(self, start_row: int, bytes_max: int) -> int:
+        """Where a batch of rows from start_row with about so many bytes of chunks ends; one row on at least, if there
+        is one."""
+    def fetch_chunks(
+        self, start_row: int, end_row: int, segment_bytes: Sequence[int], *, gap_bytes_max: int = ...
+    ) -> ChunkFetch:
+        """Fetch the chunks of rows. segment_bytes: how long chunks/000001 and so on are. DataDamaged; IndexError."""
+
+class ChunkFetch:
+    """As `SeriesFetch`, of chunks."""
+
+    @property
+    def ranges(self) -> NDArray[np.int64]:
+        """(k, 3): segment (0 is chunks/000001), start and end of bytes of it to be fetched now."""
+    def add(self, fetched: Sequence[bytes | bytearray | memoryview]) -> None:
+        """What was fetched for `ranges`; checksums are checked. DataDamaged."""
+    def finish(self) -> EncodedSeriesSet:
+        """The rows; `encode` makes a part for another process of them. ValueError when called twice."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mimir_rw._native import LabelFrame, Looks, SampleColumns
+from mimir_rw._native import EncodedSeriesSet, HeadSeriesSet, LabelFrame, Looks, MergedSeriesSet, SampleColumns
 from mimir_rw.model.labels import Matcher
 
 
@@ -46,6 +46,11 @@ class SeriesSet(Protocol):
     def sample_count_max(self, start_row: int, end_row: int) -> int:
         """Upper bound of the samples that `decode` of these rows could give (for memory accounting)."""
         ...
+
+
+NativeSeriesSet = HeadSeriesSet | EncodedSeriesSet | MergedSeriesSet
+"""Series sets of the native core: they merge in one kernel, and their rows become parts for another process."""
+NATIVE_SETS = (HeadSeriesSet, EncodedSeriesSet, MergedSeriesSet)
 
 
 class Queryable(Protocol):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mimir_rw._native import EncodedSeriesSet, HeadSeriesSet, merge_series_sets
+from mimir_rw._native import merge_series_sets
 from mimir_rw.kit.offload import Offload
-from mimir_rw.storage.contract import SeriesSet
+from mimir_rw.storage.contract import NATIVE_SETS, SeriesSet
 
 
 async def merge_series(sets: Sequence[SeriesSet], offload: Offload) -> SeriesSet:
@@ -14,6 +14,6 @@ async def merge_series(sets: Sequence[SeriesSet], offload: Offload) -> SeriesSet
     found = [each for each in sets if len(each.labels)]
     if len(found) <= 1:
         return found[0] if found else sets[0]
-    native = [each for each in found if isinstance(each, HeadSeriesSet | EncodedSeriesSet)]
+    native = [each for each in found if isinstance(each, NATIVE_SETS)]
     assert len(native) == len(found), "replicas hand out native sets"
     return await offload.run(merge_series_sets, native)

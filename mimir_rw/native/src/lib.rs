@@ -27,6 +27,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     error::register(m)?;
     batch::register(m)?;
     block::merge::python::register(m)?;
+    block::register(m)?;
     wire::register(m)?;
     codec::register(m)?;
     head::register(m)?;

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from mimir_rw._native import DecodeError, HeadSeriesSet, LabelFrame, WriteBatch, decode_series_set
+from mimir_rw._native import DecodeError, LabelFrame, WriteBatch, decode_series_set
 from mimir_rw.kit.offload import Offload, OffloadFull
 from mimir_rw.model.errors import Internal, MimirError, Overloaded
 from mimir_rw.model.exemplars import SeriesExemplars
@@ -28,7 +28,7 @@ from mimir_rw.rpc.contracts.ingester import (
 from mimir_rw.rpc.stubs.fields import Fields, closing, read_fields
 from mimir_rw.rpc.stubs.push import decode_part, push_answer, push_message, push_results, split_push
 from mimir_rw.rpc.transport import CallContext, Message, RpcPeer, RpcPool, RpcRouter
-from mimir_rw.storage.contract import SelectHints, SeriesSet
+from mimir_rw.storage.contract import NATIVE_SETS, NativeSeriesSet, SelectHints, SeriesSet
 
 _PUSH = "ingester.push"
 _SELECT = "ingester.select"
@@ -290,7 +290,7 @@ class _Served:
         found = await self._ingester.select(context.tenant, _matchers(asked.matchers), hints)
         start, total = 0, len(found.labels)
         while start < total:
-            assert isinstance(found, HeadSeriesSet)
+            assert isinstance(found, NATIVE_SETS)
             end, data = await self._run(_slice, found, start, context.protocol >= EXTENDED_PROTOCOL)
             yield Message(_Slice(end - start).as_header(), data)
             start = end
@@ -341,7 +341,7 @@ class _Served:
 # -- messages -------------------------------------------------------------------------------------------------------
 
 
-def _slice(found: HeadSeriesSet, start: int, histograms: bool) -> tuple[int, bytes]:
+def _slice(found: NativeSeriesSet, start: int, histograms: bool) -> tuple[int, bytes]:
     """The rows from start on that go into one message: where they end, and their bytes. histograms: whether the
     caller knows them."""
     end = found.part_end(start, PART_BYTES)

@@ -8,18 +8,27 @@
 //! writer ── segments, index_writer ── postings          reader ── index ── symbols, table, series ── source
 //! ```
 
+pub mod builder;
+pub mod fetch;
+pub mod header;
 pub mod index;
 pub mod index_writer;
 pub mod layout;
 pub mod merge;
+pub mod plan;
 pub mod postings;
+mod python;
+mod python_header;
 pub mod reader;
+pub mod rows;
 pub mod segments;
+pub mod select;
 pub mod series;
 pub mod source;
 pub mod symbols;
 pub mod table;
 pub mod tombstones;
+pub mod verify;
 pub mod writer;
 
 #[cfg(test)]
@@ -28,6 +37,8 @@ mod tests;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use pyo3::prelude::*;
 
 pub use reader::BlockReader;
 pub use writer::{BlockStats, BlockWriter, ChunkRef};
@@ -52,6 +63,16 @@ impl fmt::Display for BlockError {
 }
 
 impl std::error::Error for BlockError {}
+
+pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<python::LocalBlock>()?;
+    m.add_class::<builder::BlockBuilder>()?;
+    m.add_class::<builder::PyBlockStats>()?;
+    m.add_function(wrap_pyfunction!(builder::copy_block, m)?)?;
+    m.add_class::<python::BlockReport>()?;
+    m.add_function(wrap_pyfunction!(python::verify_block_files, m)?)?;
+    python_header::register(m)
+}
 
 pub(crate) fn io_at(path: &Path) -> impl Fn(io::Error) -> BlockError + '_ {
     |error| BlockError::Io(error, path.to_path_buf())

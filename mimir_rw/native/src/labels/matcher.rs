@@ -150,6 +150,20 @@ impl CompiledMatcher {
         }
     }
 
+    /// Whether every series passes.
+    pub fn passes_all(&self) -> bool {
+        matches!(self.test, Test::Any) && !self.kind.is_negated()
+    }
+
+    /// If the matcher passes all but a finite set of values: these, sorted, distinct. "" may be among them.
+    pub fn excluded_literals(&self) -> Option<&[String]> {
+        match &self.test {
+            _ if !self.kind.is_negated() => None,
+            Test::OneOf(sorted) | Test::Set { sorted, .. } => Some(sorted),
+            _ => None,
+        }
+    }
+
     /// A literal that every passing value begins with; "" if none is known.
     pub fn prefix(&self) -> &str {
         match &self.test {

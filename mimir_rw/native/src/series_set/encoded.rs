@@ -76,6 +76,79 @@ impl EncodedSet {
     }
 }
 
+/// A part's bytes at most, so that places in it fit 32 bits.
+const PART_BYTES_MAX: usize = 1 << 30;
+
+/// Builds a set of chunks from a block, row by row: `chunk` for each chunk of a row, then `end_row`.
+pub struct SetBuilder {
+    parts: Vec<Vec<u8>>,
+    run_start: Vec<u32>,
+    runs: Vec<Span>,
+}
+
+impl Default for SetBuilder {
+    fn default() -> Self {
+        SetBuilder {
+            parts: vec![Vec::new()],
+            run_start: vec![0],
+            runs: Vec::new(),
+        }
+    }
+}
+
+impl SetBuilder {
+    /// Add a chunk: `read` appends its data and gives its encoding.
+    pub fn chunk<E: From<Damaged>>(
+        &mut self,
+        mint: i64,
+        maxt: i64,
+        read: impl FnOnce(&mut Vec<u8>) -> Result<u8, E>,
+    ) -> Result<(), E> {
+        if self
+            .parts
+            .last()
+            .is_none_or(|part| part.len() > PART_BYTES_MAX)
+        {
+            self.parts.push(Vec::new());
+        }
+        let part = self.parts.len() - 1;
+        let bytes = &mut self.parts[part];
+        let start = bytes.len() as u32;
+        let encoding = read(bytes)?;
+        let end = u32::try_from(bytes.len()).map_err(|_| Damaged("a chunk exceeds 3 GiB"))?;
+        if !(XOR..=part::FLOAT_HISTOGRAMS).contains(&encoding) {
+            return Err(Damaged("a chunk has an encoding that is not supported").into());
+        }
+        self.runs.push(Span {
+            mint,
+            maxt,
+            start,
+            end,
+            part: part as u32,
+            encoding,
+        });
+        Ok(())
+    }
+
+    pub fn end_row(&mut self) -> Result<(), Damaged> {
+        let end = u32::try_from(self.runs.len());
+        self.run_start
+            .push(end.map_err(|_| Damaged("a series set has too many runs"))?);
+        Ok(())
+    }
+
+    /// labels: one for each row that was ended, ascending (the caller vouches for it).
+    pub fn finish(self, labels: LabelFrame) -> EncodedSet {
+        assert_eq!(labels.len() + 1, self.run_start.len(), "labels of all rows");
+        EncodedSet {
+            labels,
+            parts: self.parts.into_iter().map(Bytes::Copy).collect(),
+            run_start: self.run_start,
+            runs: self.runs,
+        }
+    }
+}
+
 impl RunSource for EncodedSet {
     fn labels(&self) -> &LabelFrame {
         &self.labels

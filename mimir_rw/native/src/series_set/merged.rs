@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 use std::ops::Range;
 
 use super::histograms::HistogramRows;
-use super::runs::{Columns, Run, Samples, Source};
+use super::runs::{Columns, Run, RunSource, Samples, Source};
 use crate::codec::Damaged;
 use crate::codec::histogram::looks::Looks;
 use crate::codec::merge::{follow_one_another, merge_runs};
@@ -136,6 +136,28 @@ impl MergedSet {
             ts: reader.ts,
             values: reader.values,
         })
+    }
+}
+
+/// As one source: for a reader of parts, in which the sources do not differ. Chunks that several sources have are there
+/// once.
+impl RunSource for MergedSet {
+    fn labels(&self) -> &LabelFrame {
+        MergedSet::labels(self)
+    }
+
+    fn runs(&self, row: usize) -> impl ExactSizeIterator<Item = Run<'_>> {
+        let (mut runs, mut ends) = (Vec::new(), Vec::new());
+        self.runs(row, &mut runs, &mut ends);
+        let first = ends.first().copied().unwrap_or(0);
+        let mut distinct: Vec<Run<'_>> = runs.drain(..first).collect();
+        for run in runs {
+            let same = |other: &Run<'_>| other.mint == run.mint && other.samples == run.samples;
+            if !distinct.iter().any(same) {
+                distinct.push(run);
+            }
+        }
+        distinct.into_iter()
     }
 }
 

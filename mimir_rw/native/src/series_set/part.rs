@@ -24,7 +24,7 @@ use crate::labels::{LabelFrame, frame_codec};
 
 const VERSION_FLOATS: u8 = 1;
 const VERSION: u8 = 2;
-const FLOAT_HISTOGRAMS: u8 = Float::ENCODING;
+pub const FLOAT_HISTOGRAMS: u8 = Float::ENCODING;
 /// What a row costs beside its chunks, about.
 const ROW_BYTES: usize = 32;
 const RUN_BYTES_MIN: usize = 3;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use super::encoded::EncodedSet;
 use super::exemplars::Exemplars;
@@ -75,7 +76,7 @@ impl PyLooks {
 
 /// A series set of another process; see storage/contract.py.
 #[pyclass(frozen, module = "mimir_rw._native")]
-pub struct EncodedSeriesSet(Arc<EncodedSet>);
+pub struct EncodedSeriesSet(pub(crate) Arc<EncodedSet>);
 
 #[pymethods]
 impl EncodedSeriesSet {
@@ -107,11 +108,29 @@ impl EncodedSeriesSet {
         let rows = rows(start_row, end_row, self.0.len())?;
         Ok(self.0.sample_count_max(rows))
     }
+
+    #[pyo3(signature = (start_row, end_row, *, histograms=true))]
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        start_row: usize,
+        end_row: usize,
+        histograms: bool,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let rows = rows(start_row, end_row, self.0.len())?;
+        let encoded = py.detach(|| part::encode(&*self.0, rows, histograms));
+        Ok(PyBytes::new(py, &encoded))
+    }
+
+    fn part_end(&self, start_row: usize, bytes_max: usize) -> PyResult<usize> {
+        let rows = rows(start_row, self.0.len(), self.0.len())?;
+        Ok(part::end_of(&*self.0, rows.start, bytes_max))
+    }
 }
 
 /// The series of several replicas; see storage/contract.py.
 #[pyclass(frozen, module = "mimir_rw._native")]
-pub struct MergedSeriesSet(MergedSet);
+pub struct MergedSeriesSet(Arc<MergedSet>);
 
 #[pymethods]
 impl MergedSeriesSet {
@@ -139,12 +158,31 @@ impl MergedSeriesSet {
             .0
             .sample_count_max(rows(start_row, end_row, self.0.len())?))
     }
+
+    #[pyo3(signature = (start_row, end_row, *, histograms=true))]
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        start_row: usize,
+        end_row: usize,
+        histograms: bool,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let rows = rows(start_row, end_row, self.0.len())?;
+        let encoded = py.detach(|| part::encode(&*self.0, rows, histograms));
+        Ok(PyBytes::new(py, &encoded))
+    }
+
+    fn part_end(&self, start_row: usize, bytes_max: usize) -> PyResult<usize> {
+        let rows = rows(start_row, self.0.len(), self.0.len())?;
+        Ok(part::end_of(&*self.0, rows.start, bytes_max))
+    }
 }
 
 #[derive(FromPyObject)]
 enum AnySet<'py> {
     Head(Bound<'py, HeadSeriesSet>),
     Encoded(Bound<'py, EncodedSeriesSet>),
+    Merged(Bound<'py, MergedSeriesSet>),
 }
 
 #[pyfunction]
@@ -152,9 +190,10 @@ fn merge_series_sets(py: Python<'_>, sets: Vec<AnySet<'_>>) -> MergedSeriesSet {
     let source = |set: &AnySet<'_>| match set {
         AnySet::Head(set) => Source::Head(set.get().0.clone()),
         AnySet::Encoded(set) => Source::Encoded(set.get().0.clone()),
+        AnySet::Merged(set) => Source::Merged(set.get().0.clone()),
     };
     let sources: Vec<Source> = sets.iter().map(source).collect();
-    MergedSeriesSet(py.detach(|| MergedSet::new(sources)))
+    MergedSeriesSet(Arc::new(py.detach(|| MergedSet::new(sources))))
 }
 
 #[pyfunction]

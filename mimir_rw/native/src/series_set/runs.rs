@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::encoded::EncodedSet;
 use super::histograms::HistogramRows;
+use super::merged::MergedSet;
 use crate::codec::Damaged;
 use crate::codec::histogram::chunks_of;
 use crate::codec::histogram::looks::Looks;
@@ -238,6 +239,7 @@ pub trait RunSource {
 pub enum Source {
     Head(Arc<Snapshot>),
     Encoded(Arc<EncodedSet>),
+    Merged(Arc<MergedSet>),
 }
 
 impl Source {
@@ -245,6 +247,7 @@ impl Source {
         match self {
             Source::Head(snapshot) => &snapshot.labels,
             Source::Encoded(set) => &set.labels,
+            Source::Merged(set) => set.labels(),
         }
     }
 
@@ -252,6 +255,7 @@ impl Source {
         match self {
             Source::Head(snapshot) => runs.extend(snapshot.runs(row)),
             Source::Encoded(set) => runs.extend(set.runs(row)),
+            Source::Merged(set) => runs.extend(RunSource::runs(&**set, row)),
         }
     }
 }
