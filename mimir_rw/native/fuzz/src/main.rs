@@ -45,6 +45,21 @@ const TARGETS: &[Target] = &[
         seeds: targets::series_set::seeds_part,
     },
     Target {
+        name: "block_index",
+        run: targets::block::target_index,
+        seeds: targets::block::seeds_index,
+    },
+    Target {
+        name: "block_header",
+        run: targets::block::target_header,
+        seeds: targets::block::seeds_header,
+    },
+    Target {
+        name: "block_parts",
+        run: targets::block::target_parts,
+        seeds: targets::block::seeds_parts,
+    },
+    Target {
         name: "chunk",
         run: targets::chunk::target,
         seeds: targets::chunk::seeds,

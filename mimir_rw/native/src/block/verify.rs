@@ -17,7 +17,8 @@ use super::table::ListSpan;
 use super::writer::BlockStats;
 use super::{BlockError, series, tombstones};
 use crate::codec::Damaged;
-use crate::codec::{histogram, xor};
+use crate::codec::histogram::{self, looks::Looks};
+use crate::codec::xor;
 
 /// Problems that are named; the others are counted.
 const NAMED_MAX: usize = 100;
@@ -271,6 +272,7 @@ fn times(encoding: u8, data: &[u8]) -> Result<Option<Vec<i64>>, Damaged> {
             data,
             i64::MIN,
             i64::MAX,
+            &Looks::ALL,
             &mut ts,
             &mut histograms,
         )?,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use _native::codec::histogram::chunks_of;
+use _native::codec::histogram::looks::Looks;
 use _native::codec::histogram::read::{decode_into, extent};
 use _native::codec::histogram::spans::indices;
 use _native::histogram::{Buckets, FloatHistogram, Histogram, ResetHint, Span};
@@ -12,7 +13,16 @@ type Samples = (Vec<i64>, Vec<Arc<FloatHistogram>>);
 
 fn decode(encoding: u8, chunk: &[u8], mint: i64, maxt: i64) -> Option<Samples> {
     let (mut ts, mut histograms) = (Vec::new(), Vec::new());
-    decode_into(encoding, chunk, mint, maxt, &mut ts, &mut histograms).ok()?;
+    decode_into(
+        encoding,
+        chunk,
+        mint,
+        maxt,
+        &Looks::ALL,
+        &mut ts,
+        &mut histograms,
+    )
+    .ok()?;
     Some((ts, histograms))
 }
 

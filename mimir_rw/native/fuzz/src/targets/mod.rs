@@ -1,6 +1,7 @@
 //! One decoder family a file: `target` and its `seeds`.
 
 pub mod batch;
+pub mod block;
 pub mod chunk;
 pub mod go_regex;
 pub mod histogram_chunk;

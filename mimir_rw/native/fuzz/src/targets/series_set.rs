@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use _native::bytes::Bytes;
+use _native::codec::histogram::looks::Looks;
 use _native::labels::{FrameBuilder, LabelFrame, frame_codec};
 use _native::series_set::encoded::EncodedSet;
 use _native::series_set::merged::MergedSet;
@@ -57,9 +58,9 @@ pub fn target_part(data: &[u8]) {
     let set = Arc::new(set);
     let all = 0..set.len();
     let (mint, maxt) = (1_000, 1_000_000);
-    let apart = set.decode(all.clone(), mint, maxt);
+    let apart = set.decode(all.clone(), mint, maxt, &Looks::ALL);
     let merged = MergedSet::new(vec![Source::Encoded(set.clone()), Source::Encoded(set)]);
-    let together = merged.decode(all, mint, maxt);
+    let together = merged.decode(all, mint, maxt, &Looks::ALL);
     if let (Ok(apart), Ok(together)) = (apart, together) {
         assert_eq!(apart.offsets, together.offsets);
         assert_eq!(apart.ts, together.ts);
