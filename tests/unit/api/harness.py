@@ -233,9 +233,10 @@ def build_site(
     gossip=None,
     start_seconds_max=0.01,
     distributor=None,
+    more=None,
 ):
-    """cluster, gossip: what serves the pages of rings and of gossip; without them there are none. distributor: in the
-    place of the fake one."""
+    """more: further components. cluster, gossip: what serves the pages of rings and of gossip; without them there are
+    none. distributor: in the place of the fake one."""
     metrics = Metrics()
     clock = StillClock()
     offload = InlineOffload()
@@ -285,6 +286,7 @@ def build_site(
             offload=offload,
         ),
         "ingester": IngesterPages(ingester=FakeHeads(), place=lambda: place, root=root),
+        **(more or {}),
     }
     components |= {name: pages for name, pages in (("cluster", cluster), ("gossip", gossip)) if pages is not None}
     application = Application(components=components, prefixes=prefixes, form_bytes_max=form_bytes_max, around=around)
