@@ -71,7 +71,7 @@ pub fn compact(
     let mut shards = Shards::of(outputs.len(), &readers, &union)?;
     let mut writers = Vec::with_capacity(outputs.len());
     for (number, path) in outputs.iter().enumerate() {
-        let symbols = (1..union.len() as u32).filter(|&symbol| shards.uses(number, symbol));
+        let symbols = (1..union.count() as u32).filter(|&symbol| shards.uses(number, symbol));
         let texts = symbols.map(|symbol| union.get(symbol));
         let writer = BlockWriter::create(path, texts, segment_bytes);
         writers.push(writer.map_err(MergeError::Write)?);
@@ -137,7 +137,7 @@ impl Shards {
             labels: Vec::new(),
         };
         if count > 1 {
-            let mut used: Vec<Used> = (0..count).map(|_| Used::none_of(union.len())).collect();
+            let mut used: Vec<Used> = (0..count).map(|_| Used::none_of(union.count())).collect();
             let mut places = Places::start(sources, union)?;
             for at in 0..sources.len() {
                 while !places.each[at].ended {

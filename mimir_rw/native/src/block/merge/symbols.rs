@@ -68,13 +68,13 @@ impl Union {
     }
 
     /// With "".
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.ends.len()
     }
 
     /// All but "", ascending.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        (1..self.len() as u32).map(|number| self.get(number))
+        (1..self.count() as u32).map(|number| self.get(number))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Blocks merged and read again.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{MergeError, Source, compact};
 use crate::block::series::SeriesEntry;
@@ -117,7 +117,7 @@ fn reference(chunk: &Chunk) -> ChunkRef<'_> {
 }
 
 /// The chunks of each series.
-fn read(path: &PathBuf) -> BTreeMap<String, Vec<Chunk>> {
+fn read(path: &Path) -> BTreeMap<String, Vec<Chunk>> {
     let reader = BlockReader::open(path).expect("opened");
     let symbols: Vec<String> = reader.symbols().collect::<Result<_, _>>().expect("symbols");
     let mut found = BTreeMap::new();
@@ -147,7 +147,7 @@ fn samples(chunks: &[Chunk]) -> Vec<(i64, f64)> {
     ts.into_iter().zip(values).collect()
 }
 
-fn only(path: &PathBuf) -> Vec<Chunk> {
+fn only(path: &Path) -> Vec<Chunk> {
     let found = read(path);
     assert_eq!(found.len(), 1);
     found.into_values().next().expect("one")
@@ -236,7 +236,7 @@ fn series_are_split_by_their_hash() {
     first.extend(of(0, 60));
     let sources = [bench.block(&first), bench.block(&of(30, 90))];
     let (outputs, stats) = bench.merged(&sources, 4);
-    let found: Vec<_> = outputs.iter().map(read).collect();
+    let found: Vec<_> = outputs.iter().map(|path| read(path)).collect();
     // bucket-layout.md 11: {__name__="up",job="a"} is in shard 4_of_4.
     assert!(found[3].contains_key("__name__=up,job=a"));
     let mut names: Vec<&String> = found.iter().flat_map(BTreeMap::keys).collect();
