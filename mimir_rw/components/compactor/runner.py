@@ -93,7 +93,7 @@ class JobRunner:
 
     async def clear(self) -> None:
         """Remove what an earlier process left."""
-        await self._offload.run(emptied, self._scratch)
+        await self._offload.run(removed, self._scratch)
 
     async def run(self, job: CompactionJob) -> JobDone:
         """Raises JobStale, SourceUnreadable, Unavailable for no space, and what store and merger raise."""
