@@ -96,7 +96,12 @@ class Cluster:
     def _config(self, process: SimProcess, target: str) -> Config:
         """In one seed of four the first processes speak the protocol before this one, and those after them this one."""
         host = process.host
-        flags = [*self._flags, f"-target={target}", f"-blocks-storage.tsdb.dir={host.directory}/tsdb"]
+        flags = [
+            *self._flags,
+            f"-target={target}",
+            f"-blocks-storage.tsdb.dir={host.directory}/tsdb",
+            f"-compactor.data-dir={host.directory}/compactor",
+        ]
         if host.zone:
             flags.append(f"-common.instance-availability-zone={host.zone}")
         if self.sim.seed % 4 == 0 and process.number <= len(self.nodes):

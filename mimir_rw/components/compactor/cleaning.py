@@ -56,12 +56,18 @@ class Cleaning:
         self._locks: dict[str, asyncio.Lock] = {}
         self._mine: set[str] = set()
         self._log: Logger = get_logger(component="compactor")
-        name = "cortex_compactor_block_cleanup_"
-        self._started = metrics.counter(name + "started_total", "Cleanups of all tenants that began.")
-        self._completed = metrics.counter(name + "completed_total", "Cleanups in which no tenant failed.")
-        self._failed = metrics.counter(name + "failed_total", "Cleanups in which a tenant failed.")
+        self._started = metrics.counter(
+            "cortex_compactor_block_cleanup_started_total", "Cleanups of all tenants that began."
+        )
+        self._completed = metrics.counter(
+            "cortex_compactor_block_cleanup_completed_total", "Cleanups in which no tenant failed."
+        )
+        self._failed = metrics.counter(
+            "cortex_compactor_block_cleanup_failed_total", "Cleanups in which a tenant failed."
+        )
         self._last = metrics.gauge(
-            name + "last_successful_run_timestamp_seconds", "When the last cleanup in which no tenant failed ended."
+            "cortex_compactor_block_cleanup_last_successful_run_timestamp_seconds",
+            "When the last cleanup in which no tenant failed ended.",
         )
 
     async def run(self) -> None:
