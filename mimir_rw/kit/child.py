@@ -11,6 +11,7 @@ died) the child ends at once, wherever it is.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import sys
@@ -79,12 +80,15 @@ def child_main(work: Callable[[bytes], bytes]) -> None:
 
 
 def limit_process(*, address_bytes: int, nice: int) -> None:
-    """In the child: bound its address space, and let others have the processor first."""
+    """In the child: bound its address space, let others have the processor first, and be what goes first when a machine
+    or container runs out of memory."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     bound = address_bytes if hard == resource.RLIM_INFINITY else min(address_bytes, hard)
     resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(nice)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
 
 
 def peak_memory_bytes() -> int:

@@ -87,6 +87,7 @@ class Layout:
             "-store-gateway.sharding-ring.zone-awareness-enabled",
             f"-blocks-storage.tsdb.dir={self.data / node.name / 'tsdb'}",
             f"-blocks-storage.filesystem.dir={self.data / 'blocks'}",
+            f"-compactor.data-dir={self.data / node.name / 'compactor'}",
             f"-server.pid-file={self.data / node.name / 'pid'}",
         ]
         if node.zone:
