@@ -5,7 +5,8 @@ leaves a partial block, never a wrong one. What is there with the right size is 
 and a block's files never change. `tombstones` stays behind.
 
 A partial block that the cleaner has marked, because nobody wrote to it for a day, is not completed: it would be deleted
-after all. Once the cleaner has removed it, an upload begins anew.
+after all. Once the cleaner has removed it, an upload begins anew. Whether that has come to pass meanwhile is looked at
+once more before meta.json: an upload that was resumed, and then slept, could name files that are gone.
 """
 
 from __future__ import annotations
@@ -60,8 +61,16 @@ async def upload_block(
                 with contextlib.suppress(MimirError):
                     await bucket.delete(key)
         raise
+    if len(sent) < len(files):
+        await _still_there(bucket, tenant, meta.ulid, files)
     await bucket.upload(meta_key(tenant, meta.ulid), whole.encode())
     return whole
+
+
+async def _still_there(bucket: Bucket, tenant: str, ulid: str, files: dict[str, int]) -> None:
+    there = await block_objects(bucket, tenant, ulid)
+    if DELETION_MARK in there or any(name not in there or there[name].size != size for name, size in files.items()):
+        raise Conflict(f"block {ulid} of {tenant} is being removed as partial; it is uploaded once gone")
 
 
 def local_files(directory: Path) -> dict[str, int]:

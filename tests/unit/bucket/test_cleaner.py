@@ -221,6 +221,27 @@ async def test_a_crash_in_marking_and_unmarking(world):
     assert world.names(1) == ["chunks/000001", "chunks/000002", "index", "meta.json"]
 
 
+async def test_a_crash_in_a_deletion(world):
+    """What still looks like a block is a whole one, and as long as anything is left both marks say that it goes."""
+    await world.upload(1)
+    await mark_no_compact(world.bucket, TENANT, ulid(1), now_ms=START_MS, reason="manual")
+    await mark_deleted(world.bucket, TENANT, ulid(1), now_ms=START_MS)
+    whole = world.names(1)
+    copy = f"{TENANT}/markers/{ulid(1)}-deletion-mark.json"
+    seen = set()
+
+    async def look() -> None:
+        names = world.names(1)
+        seen.add(tuple(names))
+        assert "meta.json" not in names or names == whole
+        assert "deletion-mark.json" in names or not names
+        assert copy in world.bucket.objects
+
+    await crash_everywhere(world, lambda bucket: delete_block(bucket, TENANT, ulid(1)), look)
+    assert len(seen) > 4
+    assert world.bucket.objects == {}
+
+
 @pytest.mark.parametrize("fresh_index", [True, False])
 async def test_a_crash_after_any_operation_of_a_run(world, fresh_index):
     """Blocks of every kind at once: kept, expired, marked, being deleted, partial, foreign marks."""

@@ -97,6 +97,23 @@ async def test_a_partial_block_that_is_marked_is_not_completed(world):
     assert "meta.json" not in world.names(1)
 
 
+async def test_files_that_went_while_an_upload_slept(world):
+    """It was resumed, the cleaner removed what it had found there, and it wakes up with the index."""
+    await world.bucket.upload(f"{TENANT}/{ulid(1)}/chunks/000001", b"1 of 1" * 10)
+
+    class Slept(FaultyBucket):
+        async def upload_file(self, key, path):
+            await super().upload_file(key, path)
+            if key.endswith("index"):
+                world.bucket.objects.pop(f"{TENANT}/{ulid(1)}/chunks/000001")
+
+    with pytest.raises(Conflict, match="is being removed"):
+        await world.upload(1, Slept(world.bucket))
+    assert "meta.json" not in world.names(1)
+    await world.upload(1)
+    await world.whole(ulid(1))
+
+
 async def test_down_again(world, tmp_path):
     name = await world.upload(1)
     await world.bucket.upload(f"{TENANT}/{name}/sparse-index-header", b"x")
