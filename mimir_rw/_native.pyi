@@ -272,6 +272,12 @@ class HeadStats:
     @property
     def series(self) -> int: ...
     @property
+    def series_created(self) -> int:
+        """Since it was opened, replay included."""
+    @property
+    def series_removed(self) -> int:
+        """Those whose samples are all in blocks."""
+    @property
     def owned_series(self) -> int:
         """By `set_owned_ranges`; all when there are none."""
     @property
@@ -349,9 +355,12 @@ class Head:
         compress: bool = False,
         ooo_chunk_samples: int = 32,
         exemplars_max: int = 0,
+        range_ms: int = 7_200_000,
+        floor: int | None = None,
     ) -> None:
         """hash_key: 32 bytes, the one that batches are hashed with. fsync: segment, interval or always. exemplars_max:
-        how many replay keeps; 0: none.
+        how many replay keeps; 0: none. range_ms: length of the ranges that blocks are cut at. floor: blocks have all
+        in-order samples before this time; replay passes over them, and none are accepted any more.
 
         Nothing is written before the first append. Raises WalFailed when the directory cannot be read.
         """
@@ -410,6 +419,61 @@ class Head:
         """Waits for an append that is under way."""
     def extent(self) -> tuple[int, int | None, int | None]:
         """Series, oldest and newest sample (ms; None when empty). Never waits for the disk."""
+    def upkeep(self) -> HeadUpkeep: ...
+
+class CutStats:
+    """What a block that was cut holds. Times are those of samples, inclusive."""
+
+    @property
+    def series(self) -> int: ...
+    @property
+    def chunks(self) -> int: ...
+    @property
+    def floats(self) -> int: ...
+    @property
+    def histograms(self) -> int: ...
+    @property
+    def min_time_ms(self) -> int: ...
+    @property
+    def max_time_ms(self) -> int: ...
+
+class HeadUpkeep:
+    """What happens to a head when blocks take a part of it; the order is in head/upkeep.rs. Methods that say so are
+    short turns for the tenant's lane; the others run beside appends, one at a time. WalFailed, DataDamaged."""
+
+    def freeze(self, before: int) -> None:
+        """A turn. Accept nothing in order before this time from now on: a block is being cut there."""
+    def thaw(self) -> None:
+        """A turn. The block did not come to be."""
+    def write_block(
+        self, directory: str, mint: int, maxt: int, *, out_of_order: bool = False, segment_bytes: int = ...
+    ) -> CutStats | None:
+        """Write the samples with mint <= t < maxt, in order or those marked by `freeze_ooo`, as a block without
+        meta.json into a directory, which exists and is empty. None: there are none; files may lie there."""
+    def forget(self, mint: int, start: int) -> int | None:
+        """A turn. Blocks have everything in order before mint: drop it from some series, from number `start` on. Where
+        the next turn starts; None: that was the last."""
+    def prepare_rebuild(self) -> None:
+        """Index the series that have samples."""
+    def rebuild(self) -> int:
+        """A turn, the longest: about 0.2 µs a series. Drop the series without samples, as prepared; how many."""
+    def ended_series(self, before: int) -> int:
+        """Series whose newest sample in order is before this time, or that have none."""
+    def seal_wal(self) -> int:
+        """A turn. Begin another segment of the WAL; its number."""
+    def checkpoint(self, active: int) -> int | None:
+        """Fold WAL segments before this one into a checkpoint; how many, None: too few."""
+    def seal_wbl(self) -> int:
+        """A turn. Begin another segment of the out-of-order log; its number."""
+    def freeze_ooo(self, start: int) -> int | None:
+        """A turn. Mark the out-of-order samples that some series have now for blocks; as `forget`."""
+    def forget_ooo(self, start: int) -> int | None:
+        """A turn. Blocks have the marked out-of-order samples: drop them from some series; as `forget`."""
+    def truncate_wbl(self, before: int) -> int:
+        """Remove the segments of the out-of-order log before this one; how many."""
+    def cut_extent(self) -> tuple[int | None, int | None, int | None, int | None]:
+        """Oldest sample in order, oldest out of order, newest of all, and before which time nothing is accepted in
+        order."""
 
 # -- histogram ------------------------------------------------------------------------------------------------------
 

@@ -75,6 +75,11 @@ const TARGETS: &[Target] = &[
         seeds: targets::histograms::seeds,
     },
     Target {
+        name: "rechunk",
+        run: targets::rechunk::target,
+        seeds: targets::rechunk::seeds,
+    },
+    Target {
         name: "wal_record",
         run: targets::wal::target_record,
         seeds: targets::wal::seeds_record,

@@ -6,6 +6,7 @@
 pub mod bits;
 pub mod histogram;
 pub mod merge;
+pub mod rechunk;
 pub mod varbit;
 pub mod varint;
 pub mod xor;

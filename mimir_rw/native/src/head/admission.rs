@@ -1,6 +1,6 @@
 //! What a push may do, what becomes of its samples, and by which rules (tsdb-block.md section 14).
 
-use super::series::{CHUNK_RANGE_MS, Last};
+use super::series::{Last, SeriesTable};
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
@@ -73,13 +73,19 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    pub fn new(head_maxt: i64, limits: &Limits) -> Self {
-        let back = |by: i64| match head_maxt {
+    /// head_maxt: newest sample of the table and of what is planned for it.
+    pub fn new(table: &SeriesTable, head_maxt: i64, limits: &Limits) -> Self {
+        // Blocks had a sample just before the floor, which the table may know nothing of after a restart.
+        let newest = match table.floor() {
+            i64::MIN => head_maxt,
+            floor => head_maxt.max(floor - 1),
+        };
+        let back = |by: i64| match newest {
             i64::MIN => i64::MIN,
-            maxt => maxt.saturating_sub(by),
+            newest => newest.saturating_sub(by),
         };
         Bounds {
-            valid_min: back(CHUNK_RANGE_MS / 2),
+            valid_min: back(table.range_ms() / 2).max(table.floor()),
             ooo_min: (limits.ooo_window_ms > 0).then(|| back(limits.ooo_window_ms)),
         }
     }

@@ -135,7 +135,7 @@ impl<'a> Planner<'a, '_> {
     }
 
     fn batch(&mut self, batch: &'a WriteBatch, sids: &[u32]) -> Result<(), Damaged> {
-        let bounds = Bounds::new(self.maxt, &self.limits);
+        let bounds = Bounds::new(self.table, self.maxt, &self.limits);
         let floats_only = batch.histograms.is_empty() && batch.exemplars.is_empty();
         self.plan.outcomes.push(Outcome::default());
         for (row, &sid) in sids.iter().enumerate() {

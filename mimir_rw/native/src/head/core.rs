@@ -2,7 +2,8 @@
 //!
 //! Locks: `writer` is held by one append, sync or replay step at a time; `table` is read while a group is decided and
 //! while a selection is captured, and written only while a decided group is applied. A selection therefore never waits
-//! for the disk. Order: writer before table.
+//! for the disk. Order: upkeep before writer before table. What ends the life of samples here, when blocks have them, is
+//! in upkeep.rs.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -13,8 +14,9 @@ use super::append::{self, Scratch};
 use super::exemplars::Exemplars;
 use super::owned::TokenRanges;
 use super::postings::HashKey;
-use super::replay::{Replay, ReplayError, Report};
-use super::series::SeriesTable;
+use super::replay::{Aliases, Replay, ReplayError, Report};
+use super::series::{Rebuild, SeriesTable};
+use super::upkeep::Upkeep;
 use super::wal::fs::{AppendFile, LogFs};
 use super::wal::log::{Log, LogError, LogOptions};
 use crate::batch::WriteBatch;
@@ -22,31 +24,35 @@ use crate::codec::Damaged;
 use crate::wire::series::SeriesHasher;
 
 pub struct Head {
+    pub(super) upkeep: Mutex<Upkeep>,
     writer: Mutex<Writer>,
     table: RwLock<SeriesTable>,
 }
 
-struct Writer {
-    fs: Arc<dyn LogFs>,
-    options: LogOptions,
-    dir: std::path::PathBuf,
-    state: State,
+pub(super) struct Writer {
+    pub(super) fs: Arc<dyn LogFs>,
+    pub(super) options: LogOptions,
+    pub(super) dir: std::path::PathBuf,
+    pub(super) state: State,
+    pub(super) aliases: Aliases,
+    /// The first segment that was not replayed.
+    pub(super) aliases_end: u32,
     scratch: Scratch,
     report: Report,
     /// With the key that the table's hashes are made with.
     hasher: SeriesHasher,
 }
 
-enum State {
+pub(super) enum State {
     Replaying(Box<Replay>),
     Open(Box<Logs>),
     Closed,
 }
 
 /// In-order and out-of-order log.
-struct Logs {
-    wal: Log,
-    wbl: Log,
+pub(super) struct Logs {
+    pub(super) wal: Log,
+    pub(super) wbl: Log,
 }
 
 #[derive(Debug)]
@@ -71,6 +77,10 @@ pub struct Bounds {
     pub ooo_samples_max: usize,
     /// Exemplars that replay keeps.
     pub exemplars_max: usize,
+    /// Length of the ranges that blocks are cut at.
+    pub range_ms: i64,
+    /// Blocks have all in-order samples before this time; `i64::MIN`: there are none.
+    pub floor: i64,
 }
 
 /// Totals about the logs.
@@ -82,8 +92,9 @@ pub struct LogStats {
     pub unsynced: bool,
 }
 
-const BROKEN: AppendError = AppendError::Unusable("the head is broken by an earlier failure");
-const NOT_OPEN: AppendError = AppendError::Unusable("the head is not open");
+pub(super) const BROKEN: AppendError =
+    AppendError::Unusable("the head is broken by an earlier failure");
+pub(super) const NOT_OPEN: AppendError = AppendError::Unusable("the head is not open");
 
 impl Head {
     /// `dir` holds `wal/` and `wbl/`. Call `replay_step` until it is done, then append.
@@ -95,15 +106,20 @@ impl Head {
         options: LogOptions,
         bounds: Bounds,
     ) -> Result<Self, ReplayError> {
-        let mut table = SeriesTable::new(*key, bounds.ooo_samples_max);
+        let mut table = SeriesTable::new(*key, bounds.ooo_samples_max, bounds.range_ms);
         table.exemplars = Exemplars::new(bounds.exemplars_max);
-        let replay = Replay::new(fs.clone(), &dir.join("wal"), &dir.join("wbl"), key, tenant)?;
+        table.raise_floor(bounds.floor);
+        let (wal, wbl) = (dir.join("wal"), dir.join("wbl"));
+        let replay = Replay::new(fs.clone(), &wal, &wbl, key, tenant, bounds.floor)?;
         Ok(Head {
+            upkeep: Mutex::default(),
             writer: Mutex::new(Writer {
                 fs,
                 options,
                 dir: dir.to_path_buf(),
                 state: State::Replaying(Box::new(replay)),
+                aliases: Aliases::default(),
+                aliases_end: 0,
                 scratch: Scratch::default(),
                 report: Report::default(),
                 hasher: SeriesHasher::new(key),
@@ -112,7 +128,7 @@ impl Head {
         })
     }
 
-    fn writer(&self) -> Result<MutexGuard<'_, Writer>, AppendError> {
+    pub(super) fn writer(&self) -> Result<MutexGuard<'_, Writer>, AppendError> {
         self.writer.lock().map_err(|_| BROKEN)
     }
 
@@ -121,7 +137,7 @@ impl Head {
         self.table.read().map_err(|_| BROKEN)
     }
 
-    fn table_mut(&self) -> Result<RwLockWriteGuard<'_, SeriesTable>, AppendError> {
+    pub(super) fn table_mut(&self) -> Result<RwLockWriteGuard<'_, SeriesTable>, AppendError> {
         self.table.write().map_err(|_| BROKEN)
     }
 
@@ -149,6 +165,9 @@ impl Head {
             )
         };
         let (wal, wbl) = (log("wal", replay.next_wal), log("wbl", replay.next_wbl));
+        writer.aliases = replay.aliases(&table);
+        drop_empty(&mut table);
+        writer.aliases_end = replay.next_wal;
         writer.report = replay.report.clone();
         writer.state = State::Open(Box::new(Logs { wal, wbl }));
         Ok((total.max(1), total.max(1)))
@@ -268,6 +287,16 @@ impl Head {
             syncs_failed: wal.syncs_failed + wbl.syncs_failed,
             unsynced: wal.has_unsynced() || wbl.has_unsynced(),
         })
+    }
+}
+
+/// Drop the series whose samples are all in blocks.
+fn drop_empty(table: &mut SeriesTable) {
+    let mut rebuild = Rebuild::new(table);
+    rebuild.take(table, 0..table.len() as u32);
+    if rebuild.is_needed() {
+        rebuild.index();
+        table.rebuild(rebuild);
     }
 }
 

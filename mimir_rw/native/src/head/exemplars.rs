@@ -97,6 +97,29 @@ impl Exemplars {
         (self.appended, self.out_of_order) = counted;
     }
 
+    /// Series have other numbers from now on: the place in `order` of the number that each had, below `before`. The
+    /// exemplars of those that are not in it go.
+    pub fn renumber(&mut self, before: usize, order: &[u32]) {
+        if self.entries.is_empty() {
+            return;
+        }
+        let mut new_number = vec![NONE; before];
+        for (new, &old) in order.iter().enumerate() {
+            new_number[old as usize] = new as u32;
+        }
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.rotate_left(self.next);
+        let counted = (self.appended, self.out_of_order);
+        *self = Self::new(self.max);
+        for entry in entries {
+            match new_number[entry.sid as usize] {
+                NONE => {}
+                sid => self.push(sid, entry.exemplar),
+            }
+        }
+        (self.appended, self.out_of_order) = counted;
+    }
+
     pub fn admit(&self, sid: u32, exemplar: &Exemplar) -> Admission {
         if self.max == 0 {
             return Admission::Off;

@@ -60,6 +60,8 @@ pub struct SeriesHistograms {
     pub ooo: Vec<(i64, Arc<Histogram>)>,
     /// Out-of-order chunks in the order they were closed; they overlap freely.
     pub ooo_closed: Vec<HistogramChunk>,
+    /// So many of `ooo_closed` go into the blocks that are being cut.
+    pub ooo_frozen: usize,
 }
 
 /// What an append added.
@@ -71,17 +73,17 @@ pub struct Growth {
 
 impl SeriesHistograms {
     /// Append in order: `t` is later than all in-order samples of the series, and no float chunk is open.
-    pub fn append(&mut self, t: i64, histogram: &Histogram, last: u64) -> Growth {
+    pub fn append(&mut self, t: i64, histogram: &Histogram, last: u64, range_ms: i64) -> Growth {
         let before = self.open_bytes();
         let mut bytes = 0;
-        let chunks = match self.next_chunk(t, histogram) {
+        let chunks = match self.next_chunk(t, histogram, range_ms) {
             None => 0,
             Some((chunk, planned)) => {
                 bytes += self.close();
                 self.open = Some(OpenHistograms {
                     chunk,
                     mint: t,
-                    next_at: range_end(t),
+                    next_at: range_end(t, range_ms),
                     planned,
                     last,
                 });
@@ -96,21 +98,26 @@ impl SeriesHistograms {
     }
 
     /// Append to the open chunk, or give the one that takes its place, and whether its end counts as planned.
-    fn next_chunk(&mut self, t: i64, histogram: &Histogram) -> Option<(OpenChunk, bool)> {
+    fn next_chunk(
+        &mut self,
+        t: i64,
+        histogram: &Histogram,
+        range_ms: i64,
+    ) -> Option<(OpenChunk, bool)> {
         let Some(open) = &mut self.open else {
             return Some((OpenChunk::start(t, histogram, None), false));
         };
         if !open.chunk.takes(histogram) {
             return Some((OpenChunk::start(t, histogram, None), false));
         }
-        if open.is_full_at(t) {
+        if open.is_full_at(t, range_ms) {
             return Some((OpenChunk::start(t, histogram, Some(&open.chunk)), false));
         }
         let planned = open.planned;
         open.chunk.append(t, histogram).map(|next| (next, planned))
     }
 
-    fn open_bytes(&self) -> i64 {
+    pub fn open_bytes(&self) -> i64 {
         let open = self.open.as_ref();
         open.map_or(0, |open| open.chunk.memory_bytes() as i64)
     }
@@ -159,18 +166,29 @@ impl SeriesHistograms {
         };
         self.ooo.insert(at, (t, histogram.clone()));
         if self.ooo.len() >= samples_max {
-            let samples = std::mem::take(&mut self.ooo);
-            let chunks = chunks_of(samples.iter().map(|(t, h)| (*t, &**h)));
-            // The open one was counted as one.
-            growth.chunks += chunks.len() as u64 - 1;
-            for (encoding, mint, maxt, data) in chunks {
-                growth.bytes += data.len() as i64;
-                let data = data.into();
-                let chunk = Chunk { mint, maxt, data };
-                self.ooo_closed.push(HistogramChunk { encoding, chunk });
-            }
+            let closed = self.close_ooo();
+            growth.chunks += closed.chunks;
+            growth.bytes += closed.bytes;
         }
         Some(growth)
+    }
+
+    /// Turn the open out-of-order chunk, if there is one, into closed ones.
+    pub fn close_ooo(&mut self) -> Growth {
+        let samples = std::mem::take(&mut self.ooo);
+        let chunks = chunks_of(samples.iter().map(|(t, h)| (*t, &**h)));
+        let mut growth = Growth {
+            // The open one was counted as one.
+            chunks: (chunks.len() as u64).saturating_sub(1),
+            bytes: 0,
+        };
+        for (encoding, mint, maxt, data) in chunks {
+            growth.bytes += data.len() as i64;
+            let data = data.into();
+            let chunk = Chunk { mint, maxt, data };
+            self.ooo_closed.push(HistogramChunk { encoding, chunk });
+        }
+        growth
     }
 
     /// Whether any chunk but the open out-of-order one has a histogram with this identity at `t`.
@@ -199,11 +217,11 @@ impl SeriesHistograms {
 
 impl OpenHistograms {
     /// Whether a sample at `t` starts a new chunk. May plan the end of this one.
-    fn is_full_at(&mut self, t: i64) -> bool {
+    fn is_full_at(&mut self, t: i64, range_ms: i64) -> bool {
         let bytes = self.chunk.byte_len();
         // Few samples make a chunk only where a range ends.
         let range_end = match self.planned {
-            true => range_end(self.mint),
+            true => range_end(self.mint, range_ms),
             false => self.next_at,
         };
         if !self.planned && bytes >= CHUNK_BYTES / 4 {

@@ -79,6 +79,20 @@ impl Owned {
         }
     }
 
+    /// The same of the series with these numbers, in this order.
+    pub fn renumbered(&self, order: &[u32]) -> Self {
+        let mut owned = Owned {
+            ranges: self.ranges.clone(),
+            bits: vec![0; order.len().div_ceil(64)],
+            count: 0,
+        };
+        for (new, _) in order.iter().enumerate().filter(|(_, old)| self.has(**old)) {
+            owned.bits[new / 64] |= 1 << (new % 64);
+            owned.count += 1;
+        }
+        owned
+    }
+
     pub fn has(&self, sid: u32) -> bool {
         self.bits[sid as usize / 64] >> (sid % 64) & 1 != 0
     }

@@ -76,6 +76,14 @@ impl LabelIndex {
         }
     }
 
+    /// One without series, under the same key.
+    pub fn empty_like(&self) -> Self {
+        LabelIndex {
+            key: self.key,
+            ..Self::new([0; 32])
+        }
+    }
+
     pub fn series_count(&self) -> usize {
         self.set_end.len()
     }

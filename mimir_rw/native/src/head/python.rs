@@ -12,9 +12,10 @@ use pyo3::types::PyBytes;
 use super::admission::{Limits, Outcome, Refused};
 use super::core::{self, AppendError, Bounds};
 use super::owned::TokenRanges;
+use super::python_upkeep::HeadUpkeep;
 use super::replay::ReplayError;
 use super::select;
-use super::series::OOO_SAMPLES_MAX;
+use super::series::{CHUNK_RANGE_MS, OOO_SAMPLES_MAX};
 use super::snapshot::{Capture, Snapshot};
 use super::wal::fs::OsFs;
 use super::wal::log::{Fsync, LogOptions};
@@ -174,6 +175,8 @@ pub struct ReplayReport {
 #[pyclass(frozen, get_all, module = "mimir_rw._native")]
 pub struct HeadStats {
     series: u64,
+    series_created: u64,
+    series_removed: u64,
     owned_series: u64,
     chunks: u64,
     samples_appended: u64,
@@ -194,13 +197,13 @@ pub struct HeadStats {
 }
 
 #[pyclass(frozen, module = "mimir_rw._native")]
-pub struct Head(core::Head);
+pub struct Head(Arc<core::Head>);
 
 #[pymethods]
 impl Head {
     #[new]
     #[pyo3(signature = (directory, *, tenant, hash_key, segment_bytes=128 << 20, fsync="segment", compress=false,
-                        ooo_chunk_samples=OOO_SAMPLES_MAX, exemplars_max=0))]
+                        ooo_chunk_samples=OOO_SAMPLES_MAX, exemplars_max=0, range_ms=CHUNK_RANGE_MS, floor=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -212,7 +215,12 @@ impl Head {
         compress: bool,
         ooo_chunk_samples: usize,
         exemplars_max: usize,
+        range_ms: i64,
+        floor: Option<i64>,
     ) -> PyResult<Self> {
+        if range_ms <= 0 {
+            return Err(PyValueError::new_err("range_ms is not positive"));
+        }
         let fsync = match fsync {
             "segment" => Fsync::Segment,
             "interval" => Fsync::Interval,
@@ -231,12 +239,18 @@ impl Head {
         let bounds = Bounds {
             ooo_samples_max: ooo_chunk_samples,
             exemplars_max,
+            range_ms,
+            floor: floor.unwrap_or(i64::MIN),
         };
         let open = || {
             let fs = Arc::new(OsFs);
             core::Head::open(fs, &directory, &hash_key, tenant, options, bounds)
         };
-        Ok(Head(py.detach(open)?))
+        Ok(Head(Arc::new(py.detach(open)?)))
+    }
+
+    fn upkeep(&self) -> HeadUpkeep {
+        HeadUpkeep(self.0.clone())
     }
 
     fn replay_step(&self, py: Python<'_>, bytes_max: u64) -> PyResult<(u64, u64)> {
@@ -382,7 +396,7 @@ impl Head {
         let matchers = compile(matchers)?;
         let names = py.detach(|| -> Result<Vec<String>, AppendError> {
             let table = self.0.table()?;
-            if matchers.is_empty() && mint <= table.mint && maxt >= table.maxt {
+            if matchers.is_empty() && table.is_within(mint, maxt) {
                 return Ok(select::all_label_names(&table));
             }
             let sids = select::find(&table, &matchers, mint, maxt);
@@ -402,7 +416,7 @@ impl Head {
         let mut matchers = compile(matchers)?;
         let values = py.detach(|| -> Result<Vec<String>, AppendError> {
             let table = self.0.table()?;
-            if matchers.is_empty() && mint <= table.mint && maxt >= table.maxt {
+            if matchers.is_empty() && table.is_within(mint, maxt) {
                 return Ok(select::all_label_values(&table, name));
             }
             matchers.extend(CompiledMatcher::new(MatchType::NotEqual, name, ""));
@@ -416,9 +430,11 @@ impl Head {
         let stats = py.detach(|| -> Result<HeadStats, AppendError> {
             let log = self.0.log_stats()?;
             let table = self.0.table()?;
-            let known = table.mint <= table.maxt;
+            let extent = table.extent();
             Ok(HeadStats {
                 series: table.len() as u64,
+                series_created: table.series_created,
+                series_removed: table.series_removed,
                 owned_series: table.owned_count(),
                 chunks: table.chunks,
                 samples_appended: table.samples_appended,
@@ -429,8 +445,8 @@ impl Head {
                 exemplars_out_of_order: table.exemplars.out_of_order,
                 exemplar_series: table.exemplars.series_count() as u64,
                 exemplar_last_time_ms: table.exemplars.last_t(),
-                min_time_ms: known.then_some(table.mint),
-                max_time_ms: known.then_some(table.maxt),
+                min_time_ms: extent.map(|e| e.0),
+                max_time_ms: extent.map(|e| e.1),
                 memory_bytes: table.memory_bytes() as u64,
                 wal_bytes_written: log.bytes_written,
                 wal_segment: log.segment,
@@ -445,9 +461,8 @@ impl Head {
     fn extent(&self, py: Python<'_>) -> PyResult<(u64, Option<i64>, Option<i64>)> {
         let extent = py.detach(|| -> Result<_, AppendError> {
             let table = self.0.table()?;
-            let known = table.mint <= table.maxt;
-            let (mint, maxt) = (known.then_some(table.mint), known.then_some(table.maxt));
-            Ok((table.len() as u64, mint, maxt))
+            let extent = table.extent();
+            Ok((table.len() as u64, extent.map(|e| e.0), extent.map(|e| e.1)))
         })?;
         Ok(extent)
     }
@@ -514,5 +529,6 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<ReplayReport>()?;
     m.add_class::<HeadStats>()?;
     m.add_class::<Head>()?;
-    m.add_class::<HeadSeriesSet>()
+    m.add_class::<HeadSeriesSet>()?;
+    super::python_upkeep::register(m)
 }

@@ -49,16 +49,16 @@ pub enum ReplayError {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     Checkpoint,
     Wal,
     Wbl,
 }
 
 #[derive(Clone, Debug)]
-struct Segment {
+pub struct Segment {
     kind: Kind,
-    path: PathBuf,
+    pub path: PathBuf,
     bytes: u64,
 }
 
@@ -69,6 +69,8 @@ pub struct Replay {
     refs: RefMap,
     hasher: SeriesHasher,
     tokens: TokenHasher,
+    /// In-order samples before this time are in blocks.
+    floor: i64,
     pub done_bytes: u64,
     pub total_bytes: u64,
     pub report: Report,
@@ -77,11 +79,20 @@ pub struct Replay {
     pub next_wbl: u32,
 }
 
+/// References that logs use for series which have another one now.
+pub type Aliases = HashMap<u64, u64>;
+
 /// Series by log reference, where that is not `sid + 1`: aliases and logs with gaps.
 #[derive(Default)]
 struct RefMap(HashMap<u64, u32>);
 
 impl RefMap {
+    /// References of series that have another one now, and that one.
+    fn aliases(&self, table: &SeriesTable) -> Aliases {
+        let known = self.0.iter().map(|(&old, &sid)| (old, table.ref_of(sid)));
+        known.filter(|(old, now)| old != now).collect()
+    }
+
     fn sid(&self, table: &SeriesTable, reference: u64) -> Option<u32> {
         if !self.0.is_empty()
             && let Some(&sid) = self.0.get(&reference)
@@ -100,6 +111,7 @@ impl Replay {
         wbl: &Path,
         key: &HashKey,
         tenant: &str,
+        floor: i64,
     ) -> Result<Self, ReplayError> {
         let mut queue = VecDeque::new();
         let checkpoint = newest_checkpoint(&*fs, wal)?;
@@ -120,6 +132,15 @@ impl Replay {
         let mut live = wal_segments;
         live.retain(|s| folded.is_none_or(|f| s.0 > f));
         let mut damage = gaps(wal, &live);
+        if let (Some(folded), Some((first, _))) = (folded, live.first())
+            && *first > folded + 1
+        {
+            let (from, to) = (folded + 1, first - 1);
+            damage.push(format!(
+                "{}: segments {from} to {to} are missing",
+                wal.display()
+            ));
+        }
         queue.extend(live.into_iter().map(|s| s.1));
         let wbl_segments = segments(&*fs, wbl, Kind::Wbl)?;
         let next_wbl = wbl_segments.last().map_or(0, |s| s.0 + 1);
@@ -133,6 +154,7 @@ impl Replay {
             refs: RefMap::default(),
             hasher: SeriesHasher::new(key),
             tokens: TokenHasher::new(tenant),
+            floor,
             done_bytes: 0,
             report: Report {
                 damage,
@@ -141,6 +163,11 @@ impl Replay {
             next_wal,
             next_wbl,
         })
+    }
+
+    /// See `Aliases`; the replay is done.
+    pub fn aliases(&self, table: &SeriesTable) -> Aliases {
+        self.refs.aliases(table)
     }
 
     /// Hash the series that are still to come with another key.
@@ -204,6 +231,10 @@ impl Replay {
                         tokens: &self.tokens,
                         canonical: Vec::new(),
                         ooo: segment.kind == Kind::Wbl,
+                        floor: match segment.kind {
+                            Kind::Wbl => i64::MIN,
+                            _ => self.floor,
+                        },
                         block: Vec::new(),
                     };
                     let decoded = record::decode(bytes, &mut sink);
@@ -334,7 +365,11 @@ fn free_name(fs: &dyn LogFs, path: &Path, suffix: &str) -> Result<PathBuf, Repla
 }
 
 /// Segments of a directory by number.
-fn segments(fs: &dyn LogFs, dir: &Path, kind: Kind) -> Result<Vec<(u32, Segment)>, ReplayError> {
+pub fn segments(
+    fs: &dyn LogFs,
+    dir: &Path,
+    kind: Kind,
+) -> Result<Vec<(u32, Segment)>, ReplayError> {
     let mut found = Vec::new();
     for (name, bytes) in fs.list(dir).map_err(|e| io_error(dir, &e))? {
         let digits = name.len() == 8 && name.bytes().all(|b| b.is_ascii_digit());
@@ -363,7 +398,10 @@ fn gaps(dir: &Path, found: &[(u32, Segment)]) -> Vec<String> {
     .collect()
 }
 
-fn newest_checkpoint(fs: &dyn LogFs, wal: &Path) -> Result<Option<(u32, PathBuf)>, ReplayError> {
+pub fn newest_checkpoint(
+    fs: &dyn LogFs,
+    wal: &Path,
+) -> Result<Option<(u32, PathBuf)>, ReplayError> {
     let listed = fs.list(wal).map_err(|e| io_error(wal, &e))?;
     let numbers = listed.iter().filter(|(_, bytes)| bytes.is_none());
     let newest = numbers
@@ -380,6 +418,8 @@ struct Sink<'a> {
     tokens: &'a TokenHasher,
     canonical: Vec<u8>,
     ooo: bool,
+    /// Older samples are passed over.
+    floor: i64,
     /// Samples to apply together, so that their loads overlap.
     block: Vec<(u32, i64, u64)>,
 }
@@ -442,6 +482,9 @@ impl RecordSink for Sink<'_> {
     }
 
     fn sample(&mut self, reference: u64, t: i64, v: u64) {
+        if t < self.floor {
+            return;
+        }
         let Some(sid) = self.refs.sid(self.table, reference) else {
             self.report.samples_unknown_series += 1;
             return;
@@ -454,6 +497,9 @@ impl RecordSink for Sink<'_> {
     }
 
     fn histogram(&mut self, reference: u64, t: i64, histogram: Histogram) {
+        if t < self.floor {
+            return;
+        }
         let Some(sid) = self.refs.sid(self.table, reference) else {
             self.report.samples_unknown_series += 1;
             return;
@@ -473,7 +519,9 @@ impl RecordSink for Sink<'_> {
     }
 
     fn exemplar(&mut self, reference: u64, exemplar: Exemplar) {
-        if let Some(sid) = self.refs.sid(self.table, reference) {
+        if exemplar.ts >= self.floor
+            && let Some(sid) = self.refs.sid(self.table, reference)
+        {
             self.report.exemplars += 1;
             self.table.exemplars.add(sid, &Arc::new(exemplar));
         }

@@ -3,7 +3,12 @@
 //! Columns, not objects: a series is a number (`sid`, dense from 0). What an append touches (`Open`) fills one cache
 //! line per series; what few series have (closed chunks, out-of-order samples, histograms) lives in `Extra`.
 
+mod forget;
+mod rebuild;
+
 use std::sync::Arc;
+
+pub use rebuild::{Discarded, Rebuild};
 
 use super::blocks::{BlockSink, BlockStream, Blocks};
 use super::exemplars::Exemplars;
@@ -15,7 +20,7 @@ use crate::codec::xor::{XorState, chunk_of, decode_into};
 use crate::histogram::Histogram;
 use crate::wire::series::SeriesHasher;
 
-/// Length of the time ranges at which chunks are cut (tsdb-block.md 14).
+/// Usual length of the time ranges at which chunks are cut (tsdb-block.md 14).
 pub const CHUNK_RANGE_MS: i64 = 2 * 3600 * 1000;
 const CHUNK_BYTES_CUT: usize = 1005;
 const CHUNK_SAMPLES: u16 = 120;
@@ -64,6 +69,8 @@ pub struct Extra {
     pub ooo: Vec<(i64, u64)>,
     /// Out-of-order chunks in the order they were closed; they overlap freely.
     pub ooo_closed: Vec<Chunk>,
+    /// So many of `ooo_closed` go into the blocks that are being cut.
+    pub ooo_frozen: usize,
     pub histograms: Option<Box<SeriesHistograms>>,
 }
 
@@ -84,6 +91,8 @@ pub const NEVER: Last = Last {
 
 pub struct SeriesTable {
     ooo_samples_max: usize,
+    /// Length of the ranges at which chunks end, that of the blocks.
+    range_ms: i64,
     pub labels: LabelIndex,
     hashes: Vec<u128>,
     by_hash: HashLookup,
@@ -96,7 +105,18 @@ pub struct SeriesTable {
     /// Reference of each series when they are not `sid + 1` (a log with gaps was replayed).
     sparse_refs: Option<Vec<u64>>,
     ref_max: u64,
+    pub series_created: u64,
+    pub series_removed: u64,
+    /// Changes of key so far.
+    rekeyed: u64,
+    /// In order, no sample before this time is accepted: blocks have what there was, or are about to.
+    floor: i64,
+    /// The same while a block is being cut; `i64::MIN` else.
+    frozen: i64,
+    /// Oldest sample in order.
     pub mint: i64,
+    /// Oldest sample out of order.
+    pub ooo_mint: i64,
     pub maxt: i64,
     pub samples_appended: u64,
     pub ooo_appended: u64,
@@ -110,10 +130,11 @@ pub struct SeriesTable {
 }
 
 impl SeriesTable {
-    /// ooo_samples_max: samples at which an out-of-order chunk is closed.
-    pub fn new(key: HashKey, ooo_samples_max: usize) -> Self {
+    /// ooo_samples_max: samples at which an out-of-order chunk is closed. range_ms: at whose multiples chunks end.
+    pub fn new(key: HashKey, ooo_samples_max: usize, range_ms: i64) -> Self {
         SeriesTable {
             ooo_samples_max,
+            range_ms,
             labels: LabelIndex::new(key),
             hashes: Vec::new(),
             by_hash: HashLookup::default(),
@@ -124,7 +145,13 @@ impl SeriesTable {
             blocks: Blocks::default(),
             sparse_refs: None,
             ref_max: 0,
+            series_created: 0,
+            series_removed: 0,
+            rekeyed: 0,
+            floor: i64::MIN,
+            frozen: i64::MIN,
             mint: i64::MAX,
+            ooo_mint: i64::MAX,
             maxt: i64::MIN,
             samples_appended: 0,
             ooo_appended: 0,
@@ -239,6 +266,43 @@ impl SeriesTable {
         assert_eq!(hashes.len(), self.len(), "a hash per series");
         self.by_hash = HashLookup::of(&hashes);
         self.hashes = hashes;
+        self.rekeyed += 1;
+    }
+
+    pub fn range_ms(&self) -> i64 {
+        self.range_ms
+    }
+
+    /// Before this time nothing is accepted in order.
+    pub fn floor(&self) -> i64 {
+        self.floor.max(self.frozen)
+    }
+
+    /// Before this time blocks have everything in order.
+    pub fn stored_floor(&self) -> i64 {
+        self.floor
+    }
+
+    /// Blocks have all in-order samples before this time.
+    pub fn raise_floor(&mut self, floor: i64) {
+        self.floor = self.floor.max(floor);
+    }
+
+    /// Accept nothing in order before this time until it is said again; `i64::MIN`: as before.
+    pub fn freeze(&mut self, before: i64) {
+        self.frozen = before;
+    }
+
+    /// Oldest and newest sample, if there are any.
+    pub fn extent(&self) -> Option<(i64, i64)> {
+        let oldest = self.mint.min(self.ooo_mint);
+        (oldest <= self.maxt).then_some((oldest, self.maxt))
+    }
+
+    /// Whether all samples are within mint..=maxt.
+    pub fn is_within(&self, mint: i64, maxt: i64) -> bool {
+        self.extent()
+            .is_none_or(|(oldest, newest)| mint <= oldest && maxt >= newest)
     }
 
     pub fn blocks(&self) -> &Blocks {
@@ -298,6 +362,10 @@ impl SeriesTable {
         self.ref_max + 1 + n as u64
     }
 
+    pub fn ref_max(&self) -> u64 {
+        self.ref_max
+    }
+
     /// References up to this one are never given out again.
     pub fn raise_ref_max(&mut self, seen: u64) {
         self.ref_max = self.ref_max.max(seen);
@@ -319,6 +387,7 @@ impl SeriesTable {
             refs.push(reference);
         }
         self.raise_ref_max(reference);
+        self.series_created += 1;
         self.hashes.push(hash);
         self.tokens.push(token);
         if let Some(owned) = &mut self.owned {
@@ -332,10 +401,11 @@ impl SeriesTable {
     /// Append in order: `t` is later than all in-order samples of the series.
     #[inline]
     pub fn append(&mut self, sid: u32, t: i64, v: u64) {
+        let range = self.range_ms;
         let open = &mut self.open[sid as usize];
         if open.xor.count == 0 {
             open.mint = t;
-            open.next_at = range_end(t);
+            open.next_at = range_end(t, range);
             self.chunks += 1;
             if open.extra != NO_EXTRA {
                 self.close_open_histograms(sid);
@@ -344,7 +414,7 @@ impl SeriesTable {
             self.close_open(sid);
             let open = &mut self.open[sid as usize];
             open.mint = t;
-            open.next_at = range_end(t);
+            open.next_at = range_end(t, range);
             self.chunks += 1;
         }
         let open = &mut self.open[sid as usize];
@@ -381,8 +451,10 @@ impl SeriesTable {
         if self.open[sid as usize].xor.count > 0 {
             self.close_open(sid);
         }
-        let growth = self.histograms_mut(sid).append(t, histogram, last);
+        let range = self.range_ms;
+        let growth = self.histograms_mut(sid).append(t, histogram, last, range);
         self.histogram_appended(t, growth);
+        self.mint = self.mint.min(t);
     }
 
     fn histogram_appended(&mut self, t: i64, growth: Growth) {
@@ -390,7 +462,6 @@ impl SeriesTable {
         self.histogram_bytes += growth.bytes;
         self.samples_appended += 1;
         self.histograms_appended += 1;
-        self.mint = self.mint.min(t);
         self.maxt = self.maxt.max(t);
     }
 
@@ -466,6 +537,7 @@ impl SeriesTable {
             .insert_ooo(t, histogram, samples_max);
         if let Some(growth) = inserted {
             self.histogram_appended(t, growth);
+            self.ooo_mint = self.ooo_mint.min(t);
             self.ooo_appended += 1;
         }
     }
@@ -483,17 +555,23 @@ impl SeriesTable {
         }
         extra.ooo.insert(at, (t, v));
         if extra.ooo.len() >= samples_max {
-            let chunk = encode_chunk(&extra.ooo);
-            self.closed_bytes += chunk.data.len() as u64;
-            let extra = self.extra_mut(sid);
-            extra.ooo = Vec::new();
-            extra.ooo_closed.push(chunk);
+            self.close_ooo(sid);
         }
         self.chunks += opened;
         self.samples_appended += 1;
         self.ooo_appended += 1;
-        self.mint = self.mint.min(t);
+        self.ooo_mint = self.ooo_mint.min(t);
         self.maxt = self.maxt.max(t);
+    }
+
+    /// Turn the open out-of-order chunk of floats, which is not empty, into a closed one.
+    fn close_ooo(&mut self, sid: u32) {
+        let extra = self.extra_mut(sid);
+        let samples = std::mem::take(&mut extra.ooo);
+        let chunk = encode_chunk(&samples);
+        let bytes = chunk.data.len() as u64;
+        extra.ooo_closed.push(chunk);
+        self.closed_bytes += bytes;
     }
 
     /// Whether the series may have a sample with mint <= t <= maxt, by the bounds of its chunks.
@@ -530,10 +608,11 @@ impl SeriesTable {
     }
 }
 
-pub fn range_end(t: i64) -> i64 {
-    (t / CHUNK_RANGE_MS)
-        .saturating_mul(CHUNK_RANGE_MS)
-        .saturating_add(CHUNK_RANGE_MS)
+/// End of the range of this length that `t` is in.
+pub fn range_end(t: i64, range_ms: i64) -> i64 {
+    (t / range_ms)
+        .saturating_mul(range_ms)
+        .saturating_add(range_ms)
 }
 
 /// Whether a sample at `t` starts a new chunk. May move the planned end of the open one.

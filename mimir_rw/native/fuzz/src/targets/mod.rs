@@ -8,6 +8,7 @@ pub mod histogram_chunk;
 pub mod histograms;
 pub mod proto;
 pub mod push_messages;
+pub mod rechunk;
 pub mod remote_write;
 pub mod series_set;
 pub mod wal;

@@ -17,9 +17,9 @@ use crate::series_set::runs::{Columns, Source};
 const NOW: i64 = 1_700_000_000_000;
 
 /// Series, floats, histograms.
-type MixedRow<'a> = (&'a str, Vec<(i64, f64)>, Vec<(i64, Histogram)>);
+pub type MixedRow<'a> = (&'a str, Vec<(i64, f64)>, Vec<(i64, Histogram)>);
 
-fn mixed(rows: &[MixedRow<'_>]) -> WriteBatch {
+pub fn mixed(rows: &[MixedRow<'_>]) -> WriteBatch {
     let floats: Vec<Row<'_>> = rows.iter().map(|row| (row.0, row.1.clone())).collect();
     let mut batch = batch(&floats);
     for (_, _, histograms) in rows {
@@ -36,18 +36,18 @@ fn mixed(rows: &[MixedRow<'_>]) -> WriteBatch {
 
 /// What a sample is, but for the layout of its buckets and what is known about resets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Value {
+pub enum Value {
     Float(u64),
     Histogram(u64),
 }
 
-fn value_of(histogram: &Histogram) -> Value {
+pub fn value_of(histogram: &Histogram) -> Value {
     Value::Histogram(identity::of(false, &histogram.to_float()))
 }
 
-type Mixed = BTreeMap<String, BTreeMap<i64, Value>>;
+pub type Mixed = BTreeMap<String, BTreeMap<i64, Value>>;
 
-fn of_columns(labels: &LabelFrame, columns: &Columns) -> Mixed {
+pub fn of_columns(labels: &LabelFrame, columns: &Columns) -> Mixed {
     let mut all = Mixed::new();
     for row in 0..labels.len() {
         let range = columns.offsets[row]..columns.offsets[row + 1];
@@ -88,7 +88,7 @@ fn selected(head: &Head, mint: i64, maxt: i64) -> Mixed {
     here
 }
 
-fn whole(head: &Head) -> Mixed {
+pub fn whole(head: &Head) -> Mixed {
     selected(head, i64::MIN, i64::MAX)
 }
 
@@ -103,11 +103,11 @@ fn hinted(head: &Head, series: &str) -> Vec<ResetHint> {
     items.iter().map(|item| item.hint).collect()
 }
 
-fn plain(count: u64) -> Histogram {
+pub fn plain(count: u64) -> Histogram {
     integer(count, 1, count as f64, &[(0, 2)], &[1, 2])
 }
 
-fn push(head: &Head, rows: &[MixedRow<'_>], limits: Limits) -> (u64, Vec<(Refusal, u64)>) {
+pub fn push(head: &Head, rows: &[MixedRow<'_>], limits: Limits) -> (u64, Vec<(Refusal, u64)>) {
     let outcome = head.append(&[&mixed(rows)], limits).unwrap().remove(0);
     let refused = outcome.refused.iter().map(|r| (r.why, r.count));
     (outcome.stored, refused.collect())

@@ -2,10 +2,11 @@
 //!
 //! Here: batches and selections in a few words, and the model. `admission` has what is stored and selected,
 //! `histograms` and `exemplars` the same of those, `golden` what Prometheus makes of them, `durability` what crashes, failing disks and damage leave,
-//! `references` rows without labels, changes of key and owned series, `replicas`
+//! `cut` what becomes of samples when blocks take them, `references` rows without labels, changes of key and owned series, `replicas`
 //! what several heads together give.
 
 mod admission;
+mod cut;
 mod durability;
 mod exemplars;
 mod golden;
@@ -21,7 +22,7 @@ use super::admission::{Limits, Refusal};
 use super::core::{AppendError, Bounds, Head};
 use super::postings::put_canonical;
 use super::select;
-use super::series::OOO_SAMPLES_MAX;
+use super::series::{CHUNK_RANGE_MS, OOO_SAMPLES_MAX};
 use super::snapshot::Capture;
 use super::wal::fs::faulty::MemFs;
 use super::wal::log::{Fsync, LogOptions};
@@ -41,6 +42,8 @@ const OPTIONS: LogOptions = LogOptions {
 const BOUNDS: Bounds = Bounds {
     ooo_samples_max: OOO_SAMPLES_MAX,
     exemplars_max: 0,
+    range_ms: CHUNK_RANGE_MS,
+    floor: i64::MIN,
 };
 
 const NAMES: [&str; 6] = ["up:a=1", "up:a=2", "down", "x:b=1,c=2", "x:b=1", "y:c=3"];

@@ -26,6 +26,8 @@ pub trait LogFs: Send + Sync {
     fn read(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Remove a directory with all that is in it.
+    fn remove_tree(&self, dir: &Path) -> io::Result<()>;
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 }
 
@@ -95,6 +97,10 @@ impl LogFs for OsFs {
         std::fs::remove_file(path)
     }
 
+    fn remove_tree(&self, dir: &Path) -> io::Result<()> {
+        std::fs::remove_dir_all(dir)
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
     }
@@ -124,6 +130,22 @@ pub mod faulty {
         /// Most bytes that one write takes.
         pub write_max: Option<usize>,
         pub syncs: u64,
+        /// Changes of the tree that are still carried out; after them comes a crash.
+        pub changes_left: Option<u64>,
+    }
+
+    impl State {
+        /// A change is about to be made.
+        fn change(&mut self) -> io::Result<()> {
+            match &mut self.changes_left {
+                None => Ok(()),
+                Some(0) => Err(io::Error::other("crashed")),
+                Some(left) => {
+                    *left -= 1;
+                    Ok(())
+                }
+            }
+        }
     }
 
     #[derive(Clone, Default)]
@@ -141,6 +163,7 @@ pub mod faulty {
     impl AppendFile for MemFile {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let mut state = self.fs.0.lock().unwrap();
+            state.change()?;
             let mut n = bytes.len().min(state.write_max.unwrap_or(usize::MAX));
             if let Some(room) = state.room {
                 if room == 0 {
@@ -191,16 +214,26 @@ pub mod faulty {
                 .files
                 .iter()
                 .filter(|(path, _)| path.parent() == Some(dir));
+            let inner = |path: &PathBuf| {
+                let below = path.strip_prefix(dir).ok()?;
+                let mut parts = below.components();
+                let first = parts.next()?.as_os_str().to_str()?.to_string();
+                parts.next().map(|_| (first, None))
+            };
+            let dirs: std::collections::BTreeSet<_> =
+                state.files.keys().filter_map(inner).collect();
             Ok(files
                 .map(|(path, data)| {
                     let name = path.file_name().unwrap().to_str().unwrap();
                     (name.to_string(), Some(data.len() as u64))
                 })
+                .chain(dirs)
                 .collect())
         }
 
         fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
             let mut state = self.0.lock().unwrap();
+            state.change()?;
             if state.files.contains_key(path) {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
@@ -230,13 +263,40 @@ pub mod faulty {
 
         fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
             let mut state = self.0.lock().unwrap();
-            let data = state.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
-            state.files.insert(to.into(), data);
+            state.change()?;
+            let moved: Vec<PathBuf> = state
+                .files
+                .keys()
+                .filter(|p| p.starts_with(from))
+                .cloned()
+                .collect();
+            if moved.is_empty() {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            for path in moved {
+                let data = state.files.remove(&path).expect("it is there");
+                let target = match path.strip_prefix(from) {
+                    Ok(below) if below.as_os_str().is_empty() => to.to_path_buf(),
+                    Ok(below) => to.join(below),
+                    Err(_) => unreachable!("it starts with it"),
+                };
+                state.files.insert(target, data);
+            }
             Ok(())
         }
 
         fn remove(&self, path: &Path) -> io::Result<()> {
-            self.0.lock().unwrap().files.remove(path);
+            let mut state = self.0.lock().unwrap();
+            state.change()?;
+            state.files.remove(path);
+            Ok(())
+        }
+
+        fn remove_tree(&self, dir: &Path) -> io::Result<()> {
+            let mut state = self.0.lock().unwrap();
+            state.change()?;
+            // A crash may leave some of it.
+            state.files.retain(|path, _| !path.starts_with(dir));
             Ok(())
         }
 

@@ -194,19 +194,39 @@ impl Log {
         sum
     }
 
+    /// End the current segment: the next commit begins another.
+    pub fn seal(&mut self) -> Result<(), LogError> {
+        self.mend()?;
+        self.pad()?;
+        if let Some(full) = self.current.take() {
+            self.unsynced.push(full.file);
+            self.number += 1;
+        }
+        Ok(())
+    }
+
+    /// Fill the last page of the segment.
+    fn pad(&mut self) -> Result<(), LogError> {
+        let Some(segment) = &mut self.current else {
+            return Ok(());
+        };
+        let padding = page_padding(segment.good);
+        if let Err(e) = write_all(&mut *segment.file, &vec![0; padding]) {
+            self.torn = true;
+            let _ = self.mend();
+            return Err(LogError::new("closing a WAL segment", &e));
+        }
+        segment.good += padding as u64;
+        Ok(())
+    }
+
     /// Have a segment that takes `bytes`, if any can: a larger group gets a segment of its own.
     fn ensure_room(&mut self, bytes: u64) -> Result<(), LogError> {
-        if let Some(segment) = &mut self.current {
+        if let Some(segment) = &self.current {
             if segment.good == 0 || segment.good + bytes <= self.options.segment_bytes {
                 return Ok(());
             }
-            let padding = page_padding(segment.good);
-            if let Err(e) = write_all(&mut *segment.file, &vec![0; padding]) {
-                self.torn = true;
-                let _ = self.mend();
-                return Err(LogError::new("closing a WAL segment", &e));
-            }
-            segment.good += padding as u64;
+            self.pad()?;
         }
         let number = self.number + u32::from(self.current.is_some());
         let path = segment_path(&self.dir, number);

@@ -74,6 +74,14 @@ pub fn put_exemplars<'a>(out: &mut Vec<u8>, exemplars: impl Iterator<Item = (u64
     }
 }
 
+/// Append a tombstone that deletes nothing: its reference is never given out again.
+pub fn put_last_reference(out: &mut Vec<u8>, reference: u64) {
+    out.push(TOMBSTONES);
+    out.extend_from_slice(&reference.to_be_bytes());
+    put_varint(out, i64::MIN);
+    put_varint(out, i64::MIN);
+}
+
 /// What replay does with the parts of a record.
 pub trait RecordSink {
     /// `labels` is empty of duplicates only if the writer was right; names and values are as logged.
