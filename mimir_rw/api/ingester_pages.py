@@ -1,21 +1,23 @@
-"""What an ingester tells of itself: tenants, one tenant's head; and two switches of its place in the ring, for whoever
-takes the group down in size. Their paths and answers are Mimir's."""
+"""What an ingester tells of itself: tenants, what one tenant has here; and what whoever takes the group down in size
+asks of it: switches of its place in the ring, to flush, to prepare its end, to leave. Paths and answers are Mimir's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 import msgspec
 
 from mimir_rw.api import pages
 from mimir_rw.api.errors import text_answer
 from mimir_rw.api.exchange import JSON_TYPE, Answer, Call
+from mimir_rw.formats.block_meta import BlockMeta
 from mimir_rw.model.errors import BadRequest, NotFound
 
 SWITCH_BYTES_MAX = 1 << 10
+PARAMETERS_MAX = 10_000
 
 
 class HeadFacts(Protocol):
@@ -35,9 +37,43 @@ class HeadFacts(Protocol):
 
     @property
     def max_time_ms(self) -> int | None: ...
+    @property
+    def oldest_only_here_ms(self) -> int | None:
+        """Oldest time of which only this process may have a sample."""
+
+    @property
+    def blocks(self) -> Sequence[BlockFacts]: ...
+    @property
+    def quarantined(self) -> Sequence[tuple[str, str]]:
+        """Blocks that are damaged, and how."""
+
+
+class BlockFacts(Protocol):
+    @property
+    def meta(self) -> BlockMeta: ...
+    @property
+    def shipped(self) -> bool: ...
 
 
 class OpenHeads(Protocol):
+    """The ingester."""
+
+    @property
+    def shutdown_prepared(self) -> bool:
+        """Whether the next stop is to be for good."""
+
+    async def prepare_shutdown(self, prepared: bool) -> None: ...
+
+    async def flush(self, tenants: Collection[str] | None) -> bool:
+        """Cut and upload everything that the tenants (None: all) have; whether all went well."""
+        ...
+
+    def flush_soon(self, tenants: Collection[str] | None) -> None:
+        """The same, without waiting."""
+
+    async def leave(self) -> None:
+        """Take nothing more, cut and upload everything. Raises Unavailable when something is left here."""
+
     def heads(self) -> Sequence[HeadFacts]:
         """The open heads, by tenant."""
         ...
@@ -63,6 +99,12 @@ class Place(Protocol):
     async def set_read_only(self, read_only: bool) -> None:
         """Raises Unavailable."""
 
+    async def begin_leaving(self) -> None:
+        """Others stop to write here."""
+
+    async def leave(self) -> None:
+        """Take the entry out of the ring; the process stays."""
+
 
 class _Unregister(msgspec.Struct, forbid_unknown_fields=True):
     unregister: bool
@@ -83,10 +125,20 @@ class IngesterPages:
                 head.owned_series,
                 _time(head.min_time_ms),
                 _time(head.max_time_ms),
+                _time(head.oldest_only_here_ms),
+                len(head.blocks),
             )
             for head in self._ingester.heads()
         ]
-        columns = ("Tenant", "Series in memory", "Owned series", "Oldest sample", "Newest sample")
+        columns = (
+            "Tenant",
+            "Series in memory",
+            "Owned series",
+            "Oldest sample",
+            "Newest sample",
+            "Only here from",
+            "Blocks",
+        )
         parts = [pages.table(columns, rows, empty="No tenant has sent anything yet.")]
         if broken := self._ingester.broken():
             parts.append(pages.table(("Tenant whose requests are refused", "Reason"), broken, empty=""))
@@ -101,10 +153,12 @@ class IngesterPages:
                     ("Owned series, which count against limits", head.owned_series),
                     ("Oldest sample", _time(head.min_time_ms)),
                     ("Newest sample", _time(head.max_time_ms)),
+                    ("Only here, not in the bucket, from", _time(head.oldest_only_here_ms)),
                 )
-                return pages.page(
-                    f"Head of tenant {tenant}", pages.table(("What", "Value"), rows, empty=""), root=self._root
-                )
+                parts = [pages.table(("What", "Value"), rows, empty=""), _blocks_table(head.blocks)]
+                if head.quarantined:
+                    parts.append(pages.table(("Damaged block, set aside", "Reason"), head.quarantined, empty=""))
+                return pages.page(f"TSDB of tenant {tenant}", *parts, root=self._root)
         raise NotFound(f"tenant {tenant!r} has no open TSDB in this process")
 
     async def prepare_downscale(self, call: Call) -> Answer:
@@ -129,8 +183,57 @@ class IngesterPages:
             place.unregister_on_shutdown = place.unregisters_by_default
         return _json({"unregister": place.unregister_on_shutdown})
 
+    async def flush(self, call: Call) -> Answer:
+        """Cut and upload, `tenant` by `tenant` or all; the status does not tell whether it went well."""
+        if call.method == "POST" and _from_a_page(call):
+            return _REFUSED
+        params = parse_qs(call.query_string.decode("ascii"), max_num_fields=PARAMETERS_MAX)
+        tenants = params.get("tenant")
+        if params.get("wait") == ["true"]:
+            await self._ingester.flush(tenants)
+        else:
+            self._ingester.flush_soon(tenants)
+        return _NOTHING
 
+    async def prepare_shutdown(self, call: Call) -> Answer:
+        """POST: the next stop uploads everything and leaves the ring, after a restart too. DELETE: as configured."""
+        if call.method in ("POST", "DELETE"):
+            if _from_a_page(call):
+                return _REFUSED
+            await self._ingester.prepare_shutdown(call.method == "POST")
+            return _NOTHING
+        return text_answer(200, "set" if self._ingester.shutdown_prepared else "unset")
+
+    async def shutdown(self, call: Call) -> Answer:
+        """Upload everything and leave the ring; the process stays, and is not ready."""
+        if _from_a_page(call):
+            return _REFUSED
+        place = self._place()
+        await place.begin_leaving()
+        await self._ingester.leave()
+        await place.leave()
+        return _NOTHING
+
+
+_NOTHING = Answer(204)
 _REFUSED = text_answer(403, "not from a page of another site")
+
+
+def _blocks_table(blocks: Sequence[BlockFacts]) -> pages.Markup:
+    rows = [
+        (
+            block.meta.ulid,
+            _time(block.meta.min_time),
+            _time(block.meta.max_time),
+            block.meta.stats.series,
+            block.meta.stats.samples,
+            "out of order" if block.meta.out_of_order else "in order",
+            "yes" if block.shipped else "no",
+        )
+        for block in blocks
+    ]
+    columns = ("Block", "From", "To", "Series", "Samples", "Samples came", "In the bucket")
+    return pages.table(columns, rows, empty="No local blocks.")
 
 
 def _from_a_page(call: Call) -> bool:

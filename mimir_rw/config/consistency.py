@@ -15,10 +15,13 @@ from mimir_rw.config.rings import RingConfig
 from mimir_rw.config.settings import walk
 from mimir_rw.config.storage import MISSING_BACKENDS, PART_BYTES_MIN, S3Config
 from mimir_rw.config.tree import Config
+from mimir_rw.config.tsdb import TsdbConfig
+from mimir_rw.config.values import format_duration
 from mimir_rw.model.errors import BadRequest
 from mimir_rw.model.tenant import validate_tenant
 
 _WAL_PAGE_BYTES = 32 << 10
+_BLOCK_RANGE_MIN_MS = 1000
 
 _RING_FLAGS = {"compactor.sharding_ring": "compactor.ring"}
 """Where Mimir's flag is not its key."""
@@ -117,6 +120,21 @@ def _storage_problems(config: Config) -> Iterator[Problem]:
         yield from _filesystem_problems("blocks_storage.filesystem", storage.filesystem.dir, storage.tsdb.dir)
     if storage.tsdb.wal_segment_size_bytes % _WAL_PAGE_BYTES:
         yield "blocks_storage.tsdb.wal_segment_size_bytes", f"must be a multiple of {_WAL_PAGE_BYTES}"
+    yield from _block_range_problems(storage.tsdb)
+
+
+def _block_range_problems(tsdb: TsdbConfig) -> Iterator[Problem]:
+    key = "blocks_storage.tsdb.block_ranges_period"
+    if len(tsdb.block_ranges_period) != 1:
+        yield key, "must be one duration: blocks are compacted to longer ranges by the compactor only"
+        return
+    try:
+        range_ms = tsdb.block_range_ms
+    except ValueError as error:
+        yield key, str(error)
+        return
+    if range_ms < _BLOCK_RANGE_MIN_MS:
+        yield key, f"must be at least {format_duration(_BLOCK_RANGE_MIN_MS)}"
 
 
 def _filesystem_problems(at: str, bucket: str, tsdb: str) -> Iterator[Problem]:

@@ -294,19 +294,11 @@ FOREIGN: tuple[Foreign, ...] = (
     ),
     _row(
         Verdict.UNBUILT,
-        "blocks_storage.tsdb.block_ranges_period "
-        "blocks_storage.tsdb.retention_period "
-        "blocks_storage.tsdb.ship_* blocks_storage.tsdb.head_compaction_* "
-        "blocks_storage.tsdb.flush_blocks_on_shutdown blocks_storage.tsdb.close_idle_tsdb_timeout "
-        "blocks_storage.tsdb.bigger_out_of_order_* blocks_storage.tsdb.early_head_compaction_* "
-        "blocks_storage.tsdb.timely_head_compaction_enabled limits.out_of_order_blocks_* "
-        "querier.query_store_after",
-        "blocks-storage.tsdb.block-ranges-period blocks-storage.tsdb.retention-period "
-        "blocks-storage.tsdb.ship-* blocks-storage.tsdb.head-compaction-* "
-        "blocks-storage.tsdb.flush-blocks-on-shutdown blocks-storage.tsdb.close-idle-tsdb-timeout "
-        "blocks-storage.tsdb.bigger-out-of-order-* blocks-storage.tsdb.early-head-compaction-* "
-        "blocks-storage.tsdb.timely-head-compaction-enabled ingester.out-of-order-blocks-* "
-        "querier.query-store-after",
+        "blocks_storage.tsdb.bigger_out_of_order_* blocks_storage.tsdb.timely_head_compaction_enabled "
+        "blocks_storage.tsdb.head_compaction_interval_* limits.out_of_order_blocks_* querier.query_store_after",
+        "blocks-storage.tsdb.head-compaction-interval-* blocks-storage.tsdb.bigger-out-of-order-* "
+        "blocks-storage.tsdb.timely-head-compaction-enabled "
+        "ingester.out-of-order-blocks-* querier.query-store-after",
         "blocks and object storage",
     ),
     _row(

@@ -39,6 +39,7 @@ from mimir_rw.config.settings import (
     walk,
 )
 from mimir_rw.config.storage import BACKENDS, BlocksFilesystemConfig, S3Config
+from mimir_rw.config.tsdb import TsdbConfig
 
 LIMIT_METRICS = (
     "ingestion_rate",
@@ -364,46 +365,6 @@ class FrontendConfig:
         flag="query-frontend.query-stats-enabled",
         help="Log a line with statistics for every query.",
         category=ADVANCED,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class TsdbConfig:
-    dir: str = text(
-        "./tsdb/", flag=".dir", help="Directory of the write-ahead logs and local blocks; one directory per tenant."
-    )
-    wal_compression_enabled: bool = switch(
-        False, flag=".wal-compression-enabled", help="Compress the write-ahead log.", category=ADVANCED
-    )
-    wal_segment_size_bytes: int = integer(
-        128 << 20,
-        flag=".wal-segment-size-bytes",
-        help="Size of a segment file of the write-ahead log, in whole pages of 32 KiB.",
-        category=ADVANCED,
-        low=32 << 10,
-        high=1 << 30,
-    )
-    wal_fsync: str = text(
-        "segment",
-        flag=".wal-fsync",
-        help="When the write-ahead log is forced to disk: segment (when a segment is full, as Prometheus does), "
-        "interval (every second) or always (before a push is acknowledged).",
-        category=ADVANCED,
-        choices=("segment", "interval", "always"),
-    )
-    wal_replay_concurrency: int = integer(
-        0,
-        flag=".wal-replay-concurrency",
-        help="Write-ahead logs replayed at once at start. 0 means half of the cores.",
-        category=ADVANCED,
-    )
-    out_of_order_capacity_max: int = integer(
-        32,
-        flag=".out-of-order-capacity-max",
-        help="Samples in a chunk of out-of-order samples.",
-        category=EXPERIMENTAL,
-        low=1,
-        high=255,
     )
 
 

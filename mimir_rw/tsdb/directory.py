@@ -8,13 +8,17 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 from pathlib import Path
 
 from mimir_rw.model.errors import BadRequest
 from mimir_rw.model.tenant import validate_tenant
+from mimir_rw.tsdb.local_blocks import sync_directory
 
 LOCK_NAME = "@lock"
 PROBE_NAME = "@probe"
+SHUTDOWN_NAME = "shutdown-requested.txt"
+"""Mimir's name."""
 PROBE_BYTES = 256 << 10
 
 
@@ -70,6 +74,25 @@ class DataDirectory:
                 continue
             found.append((entry.name, _log_bytes(Path(entry.path))))
         return found, foreign
+
+    def remove_tenant(self, tenant: str) -> None:
+        """Remove all that a tenant has here. Raises OSError."""
+        shutil.rmtree(self.tenant(tenant))
+
+    @property
+    def shutdown_prepared(self) -> bool:
+        """Whether the next stop is to be for good."""
+        return (self.path / SHUTDOWN_NAME).exists()
+
+    def prepare_shutdown(self, prepared: bool) -> None:
+        """Raises OSError."""
+        marker = self.path / SHUTDOWN_NAME
+        if not prepared:
+            marker.unlink(missing_ok=True)
+            return
+        with marker.open("wb") as file:
+            os.fsync(file.fileno())
+        sync_directory(self.path)
 
     def probe(self) -> None:
         """Write and remove a file, to see whether the disk takes writes again. Raises OSError."""

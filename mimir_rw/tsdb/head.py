@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from mimir_rw._native import AppendResult, DataDamaged, Head, HeadStats, ReplayR
 from mimir_rw.kit.offload import Offload
 from mimir_rw.model.errors import Unavailable
 from mimir_rw.tsdb.lane import Lane
+from mimir_rw.tsdb.local_blocks import LocalBlocks
 
 _CLOSED = "the ingester is shutting down"
 REPLAY_STEP_BYTES = 4 << 20
@@ -29,6 +31,9 @@ REPLAY_STEP_BYTES = 4 << 20
 U32Column = NDArray[np.uint32]
 Extent = tuple[int, int | None, int | None]
 """Series, oldest and newest sample in ms (None when empty)."""
+CutExtent = tuple[int | None, int | None, int | None, int | None]
+"""Oldest sample in order, oldest out of order, newest of all, and before which time nothing is accepted in order."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class HeadOptions:
     fsync: str = "segment"
     compress: bool = False
     ooo_chunk_samples: int = 32
+    range_ms: int = 2 * 3600 * 1000
+    """Length of the ranges that blocks are cut at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +68,13 @@ class TenantHead:
         hash_key: bytes,
         offload: Offload,
         limits: Callable[[], AppendLimits],
+        blocks: LocalBlocks | None = None,
         on_progress: Callable[[TenantHead], None] = lambda head: None,
         on_append: Callable[[TenantHead, WalFailed | None], None] = lambda head, failure: None,
     ) -> None:
         """directory: the tenant's own. hash_key: 32 bytes, what batches are hashed with. limits: asked before each
-        group. on_append: told of each group, and why it could not be logged."""
+        group. blocks: loaded by `open`, which replays what they lack; None: there are none. on_append: told of each
+        group, and why it could not be logged."""
         self.tenant = tenant
         self.lane = Lane(append=self._append)
         self.replayed_bytes = 0
@@ -82,6 +91,8 @@ class TenantHead:
         self._on_append = on_append
         self._native: Head | None = None
         self._extent: Extent = (0, None, None)
+        self._cut_extent: CutExtent = (None, None, None, None)
+        self._blocks = blocks
         self.owned = 0
         """Series that count against limits, as of the last change."""
 
@@ -100,6 +111,8 @@ class TenantHead:
         """Replay the logs. On failure `failure` says why, pushes and queries get Unavailable, and Unavailable is
         raised."""
         try:
+            if self._blocks is not None:
+                await self._offload.run(self._blocks.load)
             native = await self._offload.run(self._make, self._limits().exemplars_max)
             while True:
                 done, total = await self._offload.run(native.replay_step, REPLAY_STEP_BYTES)
@@ -107,11 +120,16 @@ class TenantHead:
                 if done == total:
                     break
                 self._on_progress(self)
+        except OSError as error:
+            self.failure = f"the blocks of tenant {self.tenant} cannot be opened: {error}"
+            self.lane.fail(self.failure)
+            raise Unavailable(self.failure) from error
         except (WalFailed, DataDamaged) as error:
             self.failure = f"the WAL of tenant {self.tenant} cannot be replayed: {error.args[0]}"
             self.lane.fail(self.failure)
             raise Unavailable(self.failure) from error
         self._extent, self.owned = native.extent(), native.owned()
+        self._cut_extent = native.upkeep().cut_extent()
         self._native = native
         return native.replay_report()
 
@@ -139,6 +157,26 @@ class TenantHead:
 
         return self.lane.change(change)
 
+    async def turn(self, step: Callable[[], T]) -> T:
+        """Run something that changes the native head, in turn. Raises Unavailable when the head is closed, and what
+        `step` does."""
+        results: list[T] = []
+
+        async def change() -> None:
+            results.append(await self._offload.run(step))
+
+        await self.lane.change(change)
+        return results[0]
+
+    async def refresh(self) -> None:
+        """Ask the head anew what is published of it."""
+        native = self.native
+
+        def ask() -> tuple[Extent, CutExtent, int]:
+            return native.extent(), native.upkeep().cut_extent(), native.owned()
+
+        self._extent, self._cut_extent, self.owned = await self.turn(ask)
+
     async def close(self) -> None:
         """Append what waits, sync, and refuse everything from now on. Raises WalFailed when the sync fails."""
         if self._native is None:
@@ -157,6 +195,11 @@ class TenantHead:
         """As of the last group. The native head is not asked here: it may be busy, and this runs on the event loop."""
         return self._extent
 
+    @property
+    def cut_extent(self) -> CutExtent:
+        """As of the last group or `refresh`."""
+        return self._cut_extent
+
     def _make(self, exemplars_max: int) -> Head:
         options = self._options
         return Head(
@@ -168,12 +211,15 @@ class TenantHead:
             compress=options.compress,
             ooo_chunk_samples=options.ooo_chunk_samples,
             exemplars_max=exemplars_max,
+            range_ms=options.range_ms,
+            floor=None if self._blocks is None else self._blocks.floor,
         )
 
     async def _append(self, batches: Sequence[WriteBatch]) -> list[AppendResult]:
         native, limits = self.native, self._limits()
+        upkeep = native.upkeep()
 
-        def group() -> tuple[list[AppendResult], Extent, int]:
+        def group() -> tuple[list[AppendResult], Extent, CutExtent, int]:
             results = native.append(
                 batches,
                 series_max=limits.series_max,
@@ -181,10 +227,10 @@ class TenantHead:
                 ooo_window_ms=limits.ooo_window_ms,
                 exemplars_max=limits.exemplars_max,
             )
-            return results, native.extent(), native.owned()
+            return results, native.extent(), upkeep.cut_extent(), native.owned()
 
         try:
-            results, self._extent, self.owned = await self._offload.run(group)
+            results, self._extent, self._cut_extent, self.owned = await self._offload.run(group)
         except WalFailed as error:
             self._on_append(self, error)
             text = error.args[0]

@@ -18,7 +18,7 @@ from mimir_rw.rpc.contracts.ingester import NO_ROWS, Charge, EncodedPart, Ingest
 from mimir_rw.rpc.handshake import Identity
 from mimir_rw.rpc.stubs.ingester import IngesterClient, IngesterClients, register_ingester
 from mimir_rw.storage.contract import SelectHints
-from tests.unit.components.ingester.test_ingester_service import World, scrape
+from tests.unit.components.ingester.ingester_world import World, scrape
 from tests.unit.rpc.harness import SERVER_ID, Ends
 from tests.unit.tsdb.batches import KEY, START_MS, batch, up
 
@@ -68,6 +68,7 @@ async def test_pushes_are_stored_and_found(opened: Opener, world: World) -> None
         assert await ingester.label_values("nobody", "instance", [], *ALL_TIME) == []
         stats = await ingester.all_user_stats()
         assert [(s.tenant, s.series) for s in stats] == [("t", 2)]
+        assert await ingester.only_here() == {"t": START_MS}
 
 
 async def test_metadata(opened: Opener, world: World) -> None:

@@ -24,7 +24,8 @@ from tests.remote_write_v2 import Histogram, Request
 from tests.unit.api.harness import Reply, Site, build_site
 from tests.unit.components.distributor.ingesters import FakeRing, instance
 from tests.unit.components.distributor.test_service import NOW_MS, FakeClock, bed
-from tests.unit.components.ingester.test_ingester_service import KEY, World
+from tests.unit.components.ingester.ingester_world import World
+from tests.unit.tsdb.batches import KEY
 
 NAMES = ("samples", "histograms", "exemplars")
 V1 = {

@@ -15,6 +15,7 @@ from random import Random
 
 import pytest
 
+from mimir_rw._native import LocalBlock
 from mimir_rw.components.distributor.metrics import DistributorMetrics
 from mimir_rw.components.distributor.replication import RingStore
 from mimir_rw.components.distributor.sender import LocalSender
@@ -28,10 +29,11 @@ from mimir_rw.config.tree import (
     DistributorInstanceLimits,
     IngesterConfig,
     IngesterInstanceLimits,
-    TsdbConfig,
 )
+from mimir_rw.config.tsdb import TsdbConfig
 from mimir_rw.kit.metrics import Metrics
 from mimir_rw.kit.offload import InlineOffload
+from mimir_rw.kit.rng import seeded_rng
 from mimir_rw.kit.service import Service, ServiceState
 from mimir_rw.kv.memory import MemoryKV, MemoryStore
 from mimir_rw.model.errors import MimirError
@@ -172,6 +174,8 @@ class Node:
             series_key=lambda: KEY,
             ring=self._rings["ingester"],
             instance_id=self.name,
+            rng=seeded_rng(1),
+            open_block=LocalBlock,
         )
 
     def _make_distributor(self) -> DistributorService:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import mimir_rw
@@ -86,6 +87,8 @@ class Cluster:
         self.rings: dict[str, RingService] = {}
         self.lifecyclers: dict[str, BasicLifecycler] = {}
         self.ingester_lifecycler: Lifecycler
+        self.flush_ingester: Callable[[], Awaitable[None]] = _keep_in_the_log
+        """What its ingester does when it leaves the ring."""
         self.series_key: SeriesKeyService
         self.hand_over_records: HandOverRecords
         identity = Identity(
@@ -244,7 +247,7 @@ class Cluster:
                 tokens_path=config.tokens_file_path,
             ),
             tokens=_ingester_tokens(base, me),
-            flush=_keep_in_the_log,
+            flush=self.flush_ingester,
             told=self._told,
             clock=base.clock,
             offload=base.offload,

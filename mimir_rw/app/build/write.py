@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+from mimir_rw._native import LocalBlock
 from mimir_rw.api.ingester_pages import IngesterPages
 from mimir_rw.api.push import PushApi
 from mimir_rw.app.build.base import Base
 from mimir_rw.app.build.cluster import Cluster
+from mimir_rw.bucket.shipper import Shipper, ShipperMetrics
 from mimir_rw.components.distributor.breaker import CircuitBreaker
 from mimir_rw.components.distributor.group_queue import GroupQueue, QueueBounds
 from mimir_rw.components.distributor.metrics import DistributorMetrics
@@ -18,11 +23,16 @@ from mimir_rw.components.distributor.service import DistributorService
 from mimir_rw.components.distributor.traffic import RingPeers
 from mimir_rw.components.distributor.user_stats import StatsPeer, UserStats
 from mimir_rw.components.ingester.service import IngesterService
+from mimir_rw.kit.logging import get_logger
+from mimir_rw.kit.offload import Offload
 from mimir_rw.kit.service import Service, ServiceState
 from mimir_rw.kit.tasks import TaskSupervisor
+from mimir_rw.model.errors import Unavailable
 from mimir_rw.ring.desc import InstanceDesc, InstanceState
 from mimir_rw.rpc.stubs.hand_over import register_write_planner
 from mimir_rw.rpc.stubs.ingester import IngesterClients, register_ingester
+
+_log = get_logger(component="ingester")
 
 
 class Write:
@@ -51,13 +61,46 @@ class Write:
             series_key=self._series_key,
             ring=cluster.rings["ingester"],
             instance_id=cluster.ring_identity("ingester").id,
+            rng=base.rng,
+            open_block=LocalBlock,
+            new_shipper=self._shippers(),
+            blocks_offload=self._blocks_offload(),
         )
+        cluster.flush_ingester = self._flush_at_stop
         cluster.series_key.on_new_key(lambda key: ingester.rekey(key.key))
         register_ingester(cluster.router, ingester, offload=base.offload, key=self._series_key)
         base.apis["ingester"] = IngesterPages(
             ingester=ingester, place=lambda: cluster.ingester_lifecycler, root=base.prefixes.root
         )
         return ingester
+
+    def _shippers(self) -> Callable[[str, Path], Shipper]:
+        base = self._base
+        metrics, bucket = ShipperMetrics(base.metrics), base.buckets.blocks("ingester")
+        return lambda tenant, directory: Shipper(
+            bucket=bucket,
+            tenant=tenant,
+            directory=directory,
+            offload=base.offload,
+            clock=base.clock,
+            metrics=metrics,
+        )
+
+    def _blocks_offload(self) -> Offload | None:
+        """Cutting blocks takes long: pushes must not wait for its threads."""
+        new = self._base.world.new_offload
+        return new and new("blocks", self._base.config.blocks_storage.tsdb.head_compaction_concurrency)
+
+    async def _flush_at_stop(self) -> None:
+        """An ingester that could not bring everything to the bucket stays in the ring: what is left is here."""
+        ingester, place = self.local_ingester, self._cluster.ingester_lifecycler
+        if ingester.shutdown_prepared:
+            place.unregister_on_shutdown = True
+        try:
+            await ingester.flush_at_stop()
+        except Unavailable as error:
+            _log.error("the ingester stays in the ring", err=str(error))
+            place.unregister_on_shutdown = False
 
     def distributor(self) -> Service:
         base = self._base

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from mimir_rw._native import HeadStats
+from mimir_rw.components.ingester.tenant import Tenant
+from mimir_rw.formats.block_meta import BlockMeta
+from mimir_rw.formats.ulid import ulid_time_ms
 from mimir_rw.kit.metrics import Counter, Family, Metrics, Reading
 
 _USER = ("user",)
@@ -23,6 +26,7 @@ class IngesterMetrics:
         discarded_exemplars: Family[Counter],
         stats: StatsByTenant,
         broken: Callable[[], int],
+        tenants: Mapping[str, Tenant],
     ) -> None:
         """stats: of every open head. broken: how many tenants have a log that cannot be replayed. Both are asked in
         the thread that renders the metrics."""
@@ -67,6 +71,7 @@ class IngesterMetrics:
             (),
             lambda: [((), float(broken()))],
         )
+        _read_blocks(metrics, tenants)
 
     def _read(self, metrics: Metrics, stats: StatsByTenant) -> None:
         def per_tenant(value: Callable[[HeadStats], float]) -> Callable[[], Reading]:
@@ -80,7 +85,10 @@ class IngesterMetrics:
         )
         metrics.gauges_read("cortex_ingester_memory_series", "Series in memory.", (), total(lambda s: s.series))
         metrics.counters_read(
-            "cortex_ingester_memory_series_created_total", "Series created.", _USER, per_tenant(lambda s: s.series)
+            "cortex_ingester_memory_series_created_total",
+            "Series created.",
+            _USER,
+            per_tenant(lambda s: s.series_created),
         )
         metrics.gauges_read("cortex_ingester_tsdb_head_chunks", "Chunks in memory.", (), total(lambda s: s.chunks))
         metrics.gauges_read(
@@ -149,6 +157,34 @@ def _read_exemplars(metrics: Metrics, stats: StatsByTenant) -> None:
         "Exemplars refused because a later one of their series is there.",
         (),
         total(lambda s: s.exemplars_out_of_order),
+    )
+
+
+def _read_blocks(metrics: Metrics, tenants: Mapping[str, Tenant]) -> None:
+    def metas() -> list[BlockMeta]:
+        return [meta for tenant in list(tenants.values()) for meta in tenant.unshipped]
+
+    metrics.gauges_read(
+        "cortex_ingester_tsdb_blocks_loaded",
+        "Local blocks.",
+        (),
+        lambda: _one(float(len(tenant.blocks.blocks)) for tenant in list(tenants.values())),
+    )
+    metrics.gauges_read(
+        "cortex_ingester_oldest_unshipped_block_timestamp_seconds",
+        "When the oldest local block that is not in the bucket was made; 0: all are.",
+        (),
+        lambda: [((), min((ulid_time_ms(meta.ulid) for meta in metas()), default=0) / 1000)],
+    )
+    metrics.gauges_read(
+        "mimir_rw_ingester_oldest_only_here_timestamp_seconds",
+        "Oldest time of which this process has samples that no block in the bucket has.",
+        ("user",),
+        lambda: [
+            ((name,), oldest / 1000)
+            for name, tenant in list(tenants.items())
+            if (oldest := tenant.oldest_only_here_ms) is not None
+        ],
     )
 
 

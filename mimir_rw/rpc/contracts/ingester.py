@@ -125,6 +125,11 @@ class Ingester(IngesterReads, Protocol):
 
     async def all_user_stats(self) -> list[TenantStats]: ...
 
+    async def only_here(self) -> dict[str, int]:
+        """By tenant: the oldest time (ms) of which this ingester may have a sample that no block in the bucket has.
+        Tenants without such samples are left out."""
+        ...
+
 
 class IngesterPeer(Protocol):
     """What a distributor sees of an ingester in another process, beside what `rpc.transport.RpcPeer` says of it."""

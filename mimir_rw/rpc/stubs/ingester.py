@@ -38,6 +38,7 @@ _LABEL_VALUES = "ingester.label_values"
 _METADATA = "ingester.metadata"
 _EXEMPLARS_METHOD = "ingester.exemplars"
 _STATS = "ingester.all_user_stats"
+_ONLY_HERE = "ingester.only_here"
 
 REFERENCES_PROTOCOL = 2
 """The first protocol version in which rows of a push may lack labels."""
@@ -91,6 +92,7 @@ _TEXTS = msgspec.msgpack.Decoder(list[str])
 _ENTRIES = msgspec.msgpack.Decoder(list[tuple[str, str, str, str]])
 _EXEMPLARS = msgspec.msgpack.Decoder(list[SeriesExemplars])
 _TENANTS = msgspec.msgpack.Decoder(list[tuple[str, float, int]])
+_TIMES = msgspec.msgpack.Decoder(dict[str, int])
 _packed = msgspec.msgpack.Encoder().encode
 
 
@@ -210,6 +212,11 @@ class IngesterClient:
         answer = await self._peer.call(_STATS, Message(), timeout_s=self._timeout_s)
         return [TenantStats(*stats) for stats in _unpacked(_TENANTS, answer.payload)]
 
+    async def only_here(self) -> dict[str, int]:
+        """See `Ingester`."""
+        answer = await self._peer.call(_ONLY_HERE, Message(), timeout_s=self._timeout_s)
+        return _unpacked(_TIMES, answer.payload)
+
     async def _ask(self, method: str, fields: Fields, tenant: str) -> bytes | memoryview:
         answer = await self._peer.call(method, Message(fields.as_header()), tenant=tenant, timeout_s=self._timeout_s)
         return answer.payload
@@ -256,6 +263,7 @@ def register_ingester(router: RpcRouter, ingester: Ingester, *, offload: Offload
     router.unary(_METADATA, served.metadata)
     router.unary(_EXEMPLARS_METHOD, served.exemplars)
     router.unary(_STATS, served.all_user_stats)
+    router.unary(_ONLY_HERE, served.only_here)
 
 
 class _Served:
@@ -330,6 +338,9 @@ class _Served:
     async def all_user_stats(self, context: CallContext, message: Message) -> Message:
         found = await self._ingester.all_user_stats()
         return Message({}, _packed([(stats.tenant, stats.ingestion_rate, stats.series) for stats in found]))
+
+    async def only_here(self, context: CallContext, message: Message) -> Message:
+        return Message({}, _packed(await self._ingester.only_here()))
 
     async def _run(self, fn: Callable[..., T], *args: Any) -> T:
         try:

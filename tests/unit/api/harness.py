@@ -14,6 +14,7 @@ from mimir_rw.api.routes import Prefixes
 from mimir_rw.api.tenant import TenantResolver
 from mimir_rw.api.traffic import TrafficGate
 from mimir_rw.config.limits import Limits, TenantLimits
+from mimir_rw.formats.block_meta import BlockMeta
 from mimir_rw.kit.logging import get_logger
 from mimir_rw.kit.metrics import Metrics
 from mimir_rw.kit.offload import InlineOffload
@@ -118,20 +119,62 @@ class Head:
     owned_series: int
     min_time_ms: int | None
     max_time_ms: int | None
+    oldest_only_here_ms: int | None = None
+    blocks: tuple[object, ...] = ()
+    quarantined: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass
+class Block:
+    meta: BlockMeta
+    shipped: bool
+
+
+ULID = "01EJ0000000000000000000001"
 
 
 class FakeHeads:
+    def __init__(self) -> None:
+        self.shutdown_prepared = False
+        self.flushed: list[object] = []
+        self.left = False
+
     def heads(self):
-        return [Head("a/b", 3, 2, 0, 1500), Head("<script>", 0, 0, None, None)]
+        block = Block(BlockMeta(ULID, 0, 7_200_000), shipped=True)
+        hurt = (("01EJ0000000000000000000002", "<bad checksum>"),)
+        return [
+            Head("a/b", 3, 2, 0, 1500, 500, (block,), hurt),
+            Head("<script>", 0, 0, None, None),
+        ]
+
+    async def prepare_shutdown(self, prepared):
+        self.shutdown_prepared = prepared
+
+    async def flush(self, tenants):
+        self.flushed.append(("waited", tenants))
+        return True
+
+    def flush_soon(self, tenants):
+        self.flushed.append(("soon", tenants))
+
+    async def leave(self):
+        self.left = True
 
     def broken(self):
         return [("<hurt>", "segment & so on")]
 
 
 class FakePlace:
+    states: tuple[str, ...] = ()
     unregister_on_shutdown = False
     unregisters_by_default = False
     read_only_since_s = 0
+
+    async def begin_leaving(self):
+        self.states = (*self.states, "leaving")
+
+    async def leave(self):
+        self.states = (*self.states, "left")
 
     async def set_read_only(self, read_only):
         self.read_only_since_s = 1_700_000_000 if read_only else 0
@@ -169,6 +212,8 @@ class Site:
     traffic: TrafficGate
     application: Application
     services: ServiceSet = field(default_factory=lambda: ServiceSet([], {}))
+    heads: FakeHeads = field(default_factory=FakeHeads)
+    place: FakePlace = field(default_factory=FakePlace)
 
     async def request(self, method, target, *, headers=None, body=b"", chunks=None, tenant="t1", disconnect=None):
         """disconnect: an event; the client goes away once it is set."""
@@ -253,7 +298,7 @@ def build_site(
         rng=seeded_rng(1),
         start_seconds_max=start_seconds_max,
     )
-    distributor, place = distributor or FakeDistributor(), FakePlace()
+    distributor, place, heads = distributor or FakeDistributor(), FakePlace(), FakeHeads()
     queries = FakeQueries()
     prefixes = prefixes or Prefixes()
     root = prefixes.root
@@ -285,9 +330,9 @@ def build_site(
             clock=clock,
             offload=offload,
         ),
-        "ingester": IngesterPages(ingester=FakeHeads(), place=lambda: place, root=root),
+        "ingester": IngesterPages(ingester=heads, place=lambda: place, root=root),
         **(more or {}),
     }
     components |= {name: pages for name, pages in (("cluster", cluster), ("gossip", gossip)) if pages is not None}
     application = Application(components=components, prefixes=prefixes, form_bytes_max=form_bytes_max, around=around)
-    return Site(distributor, queries, metrics, traffic, application, services)
+    return Site(distributor, queries, metrics, traffic, application, services, heads, place)

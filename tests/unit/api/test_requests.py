@@ -98,6 +98,44 @@ async def test_an_ingester_is_told_to_leave_the_ring_when_it_stops():
     assert json.loads((await site.get(path)).body) == {"unregister": False}
 
 
+async def test_the_page_of_a_tenant_shows_its_blocks_and_what_is_damaged():
+    page = (await build_site().get("/ingester/tsdb/a%2Fb")).body
+    assert b"01EJ0000000000000000000001" in page
+    assert b"&lt;bad checksum&gt;" in page
+    assert b"1970-01-01 00:00:00.500Z" in page
+
+
+async def test_a_flush_is_for_the_tenants_named_or_all_and_waits_if_asked_to():
+    site = build_site()
+    for method, query in (("GET", ""), ("POST", "?tenant=a&tenant=b&wait=true"), ("POST", "?wait=false")):
+        assert (await site.request(method, "/ingester/flush" + query)).status == 204
+    assert site.heads.flushed == [("soon", None), ("waited", ["a", "b"]), ("soon", None)]
+
+
+async def test_an_ingester_is_prepared_for_its_last_stop():
+    site, path = build_site(), "/ingester/prepare-shutdown"
+    assert (await site.get(path)).body == b"unset\n"
+    assert (await site.request("POST", path)).status == 204
+    assert (await site.get(path)).body == b"set\n"
+    assert (await site.request("DELETE", path)).status == 204
+    assert (await site.get(path)).body == b"unset\n"
+
+
+async def test_an_ingester_leaves_at_once_and_the_process_stays():
+    site, path = build_site(), "/ingester/shutdown"
+    assert (await site.get(path)).status == 405
+    assert (await site.request("POST", path)).status == 204
+    assert site.place.states == ("leaving", "left")
+    assert site.heads.left
+
+
+@pytest.mark.parametrize("path", ["/ingester/flush", "/ingester/prepare-shutdown", "/ingester/shutdown"])
+async def test_no_page_of_another_site_ends_an_ingester(path):
+    site = build_site()
+    assert (await site.request("POST", path, headers={"Origin": "http://elsewhere"})).status == 403
+    assert (site.heads.flushed, site.heads.shutdown_prepared, site.heads.left) == ([], False, False)
+
+
 async def test_prefixes():
     site = build_site(prefixes=Prefixes(root="/mimir", prometheus="/p"))
     assert (await site.get("/mimir/p/api/v1/query?query=1")).status == 200

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,103 +16,19 @@ from mimir_rw.components.ingester import ownership
 from mimir_rw.components.ingester import service as module
 from mimir_rw.components.ingester.service import IngesterService
 from mimir_rw.config.limits import Limits, TenantLimits
-from mimir_rw.config.tree import IngesterConfig, IngesterInstanceLimits, TsdbConfig
-from mimir_rw.kit.clock import SystemClock
-from mimir_rw.kit.metrics import Metrics
-from mimir_rw.kit.offload import InlineOffload
+from mimir_rw.config.tree import IngesterInstanceLimits
 from mimir_rw.kit.service import ServiceState
 from mimir_rw.model.errors import BadRequest, Overloaded, Unavailable
 from mimir_rw.model.labels import Matcher, MatchType
-from mimir_rw.ring.desc import RPC_VERSION_KEY, InstanceDesc, RingDesc
-from mimir_rw.ring.settings import RingSettings
-from mimir_rw.ring.view import RingView, empty_view, ring_view
+from mimir_rw.ring.desc import RPC_VERSION_KEY, InstanceDesc
 from mimir_rw.rpc.contracts.ingester import NO_ROWS, PushPart, PushResult
-from mimir_rw.storage.contract import SelectHints
+from tests.unit.components.ingester.ingester_world import HINTS, ME, World, scrape, stored
 from tests.unit.tsdb.batches import KEY, START_MS, batch, up
-
-ME = "ingester-a-1"
-HINTS = SelectHints(mint=0, maxt=1 << 50)
-
-
-class FakeRing:
-    """A ring that a test changes."""
-
-    def __init__(self) -> None:
-        self._view = empty_view(RingSettings())
-        self._watchers: list[Callable[[RingView], None]] = []
-
-    def view(self) -> RingView:
-        return self._view
-
-    def watch(self, watcher: Callable[[RingView], None]) -> Callable[[], None]:
-        self._watchers.append(watcher)
-        return lambda: self._watchers.remove(watcher)
-
-    def become(self, *instances: InstanceDesc) -> None:
-        self._view = ring_view(RingDesc(instances), RingSettings(replication_factor=3, zone_awareness=True))
-        for watcher in self._watchers:
-            watcher(self._view)
-
-
-class World:
-    """What a test may turn."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.limits = Limits(defaults=TenantLimits(out_of_order_time_window=0))
-        self.instance = IngesterInstanceLimits()
-        self.metrics = Metrics()
-        self.ring = FakeRing()
-        self.key = KEY
-
-    def service(self) -> IngesterService:
-        self.metrics = Metrics()
-        return IngesterService(
-            config=IngesterConfig(rate_update_period=10),
-            tsdb=replace(TsdbConfig(), dir=str(self.directory)),
-            limits=self.limits,
-            instance_limits=lambda: self.instance,
-            offload=InlineOffload(),
-            clock=SystemClock(),
-            metrics=self.metrics,
-            discarded_samples=self.metrics.counters("cortex_discarded_samples_total", "", ("reason", "user")),
-            discarded_exemplars=self.metrics.counters("cortex_discarded_exemplars_total", "", ("reason", "user")),
-            series_key=lambda: self.key,
-            ring=self.ring,
-            instance_id=ME,
-        )
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[IngesterService]:
-        service = self.service()
-        life = asyncio.create_task(service.live())
-        assert await service.wait_state(ServiceState.RUNNING) is ServiceState.RUNNING, service.failure
-        yield service
-        service.request_stop()
-        await life
-        assert service.failure is None
-
-    def metric(self, line: str) -> float:
-        """Value of the exposition line that begins with `line`."""
-        found = [text for text in self.metrics.render().decode().splitlines() if text.startswith(line + " ")]
-        return float(found[0].rsplit(" ", 1)[1])
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path / "tsdb")
-
-
-async def stored(service: IngesterService, tenant: str, *matchers: Matcher) -> dict[str, list[float]]:
-    found = await service.select(tenant, matchers, HINTS)
-    columns = found.decode(0, len(found.labels), HINTS.mint, HINTS.maxt)
-    ends = columns.offsets.tolist()
-    rows = found.labels.rows()
-    return {row["instance"]: columns.values[ends[i] : ends[i + 1]].tolist() for i, row in enumerate(rows)}
-
-
-def scrape(step: int, *instances: str) -> WriteBatch:
-    return batch(*(up(i, (START_MS + step * 1000, float(step))) for i in instances))
 
 
 async def test_pushes_are_stored_by_tenant_and_survive_a_restart(world: World) -> None:
