@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +47,8 @@ from mimir_rw.objstore.contract import ObjectNotFound
 from mimir_rw.objstore.validate import Outcome, Validation
 
 PIPED_WIDTH = 240
+FILE_BYTES = 12_345_678
+"""Of what is sent in parts to see whether that works: three of them."""
 
 bucket_app = typer.Typer(help="Look at blocks in object storage, mark, verify and bring them.", no_args_is_help=True)
 
@@ -166,7 +167,9 @@ async def _damage(place: Place, tenant: str, block: str, keep: Path | None) -> l
 
 def block_problems(directory: Path) -> list[str]:
     """What verification finds in a block on disk. Blocking."""
-    return list(import_module("mimir_rw.blocks.verify").verify_block(directory).problems)
+    from mimir_rw.blocks.verify import verify_block  # here: most commands need no native core
+
+    return list(verify_block(directory).problems)
 
 
 @bucket_app.command()
@@ -285,10 +288,10 @@ def validate(
 
 
 async def _validate(place: Place, objects: int, *, quiet: bool) -> list[Outcome]:
-    part = place.config.blocks_storage.s3.part_size or (64 << 20)
+    bucket = place.with_small_parts()
     run = Validation(
-        place.bucket, directory=f"{OWN}validate_{secret_bytes(6).hex()}/", clock=SystemClock(),
-        offload=place.offload, file_bytes=part + part // 2 + 12_345, objects=objects,
+        bucket, directory=f"{OWN}validate_{secret_bytes(6).hex()}/", clock=SystemClock(),
+        offload=place.offload, file_bytes=FILE_BYTES, objects=objects,
     )  # fmt: skip
     outcomes = []
     if not quiet:
@@ -301,6 +304,7 @@ async def _validate(place: Place, objects: int, *, quiet: bool) -> list[Outcome]
                       f"{': ' + outcome.problem if outcome.problem else ''}", flush=True)  # fmt: skip
     finally:
         await run.clean()
+        await bucket.close()
     return outcomes
 
 

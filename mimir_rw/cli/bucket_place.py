@@ -17,6 +17,7 @@ from mimir_rw.config.errors import ConfigError
 from mimir_rw.config.flags import COMMANDS, CONFIG_FILE
 from mimir_rw.config.load import load, read_bytes, settings_by_flag
 from mimir_rw.config.settings import Kind
+from mimir_rw.config.storage import PART_BYTES_MIN
 from mimir_rw.config.tree import BlocksStorageConfig, Config
 from mimir_rw.kit.clock import SystemClock
 from mimir_rw.kit.metrics import Metrics
@@ -46,6 +47,11 @@ class Place:
             return await bucket.create()
         finally:
             await bucket.close()
+
+    def with_small_parts(self) -> Bucket:
+        """The same bucket, of a client that sends even a small file in parts."""
+        storage = self.config.blocks_storage
+        return _bucket(dataclasses.replace(storage, s3=dataclasses.replace(storage.s3, part_size=PART_BYTES_MIN)))
 
     @property
     def name(self) -> str:

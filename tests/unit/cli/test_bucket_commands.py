@@ -46,7 +46,6 @@ def clean(place: Path) -> None:
 
 
 def test_from_a_prometheus_to_the_bucket_and_back(run, blocks, place):
-    pytest.importorskip("mimir_rw.blocks.verify")
     code, out, _ = run("backfill", "team-a", str(blocks), "--json")
     results = json.loads(out)
     assert code == 0
@@ -120,7 +119,7 @@ def test_what_goes_wrong_is_one_line(run, tmp_path):
 
 
 def test_validate(run, place):
-    code, out, _ = run("validate", "--objects=30", "--json", "-blocks-storage.s3.part-size=5242880")
+    code, out, _ = run("validate", "--objects=30", "--json")
     assert code == 0
     assert {each["problem"] for each in json.loads(out)} == {""}
     assert not list(place.iterdir())
