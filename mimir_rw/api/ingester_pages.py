@@ -13,6 +13,7 @@ import msgspec
 from mimir_rw.api import pages
 from mimir_rw.api.errors import text_answer
 from mimir_rw.api.exchange import JSON_TYPE, Answer, Call
+from mimir_rw.api.hand_over_page import Leaving, shown
 from mimir_rw.formats.block_meta import BlockMeta
 from mimir_rw.model.errors import BadRequest, NotFound
 
@@ -71,9 +72,6 @@ class OpenHeads(Protocol):
     def flush_soon(self, tenants: Collection[str] | None) -> None:
         """The same, without waiting."""
 
-    async def leave(self) -> None:
-        """Take nothing more, cut and upload everything. Raises Unavailable when something is left here."""
-
     def heads(self) -> Sequence[HeadFacts]:
         """The open heads, by tenant."""
         ...
@@ -99,22 +97,19 @@ class Place(Protocol):
     async def set_read_only(self, read_only: bool) -> None:
         """Raises Unavailable."""
 
-    async def begin_leaving(self) -> None:
-        """Others stop to write here."""
-
-    async def leave(self) -> None:
-        """Take the entry out of the ring; the process stays."""
-
 
 class _Unregister(msgspec.Struct, forbid_unknown_fields=True):
     unregister: bool
 
 
 class IngesterPages:
-    def __init__(self, *, ingester: OpenHeads, place: Callable[[], Place], root: str) -> None:
-        """place: asked at each request, since it is made after the ingester."""
+    def __init__(
+        self, *, ingester: OpenHeads, place: Callable[[], Place], leaving: Callable[[], Leaving], root: str
+    ) -> None:
+        """place, leaving: asked at each request, since they are made after the ingester."""
         self._ingester = ingester
         self._place = place
+        self._leaving = leaving
         self._root = root
 
     async def tenants(self, call: Call) -> Answer:
@@ -205,14 +200,21 @@ class IngesterPages:
         return text_answer(200, "set" if self._ingester.shutdown_prepared else "unset")
 
     async def shutdown(self, call: Call) -> Answer:
-        """Upload everything and leave the ring; the process stays, and is not ready."""
+        """Hand over, upload everything and leave the ring; the process stays, and is not ready."""
         if _from_a_page(call):
             return _REFUSED
-        place = self._place()
-        await place.begin_leaving()
-        await self._ingester.leave()
-        await place.leave()
+        await self._leaving().leave()
         return _NOTHING
+
+    async def hand_over(self, call: Call) -> Answer:
+        """GET: how far it has come. POST: as `shutdown`. DELETE: stay after all."""
+        leaving = self._leaving()
+        if call.method in ("POST", "DELETE"):
+            if _from_a_page(call):
+                return _REFUSED
+            await (leaving.leave() if call.method == "POST" else leaving.abort())
+            return _NOTHING
+        return shown(call, leaving.report(), self._root)
 
 
 _NOTHING = Answer(204)

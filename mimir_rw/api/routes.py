@@ -96,6 +96,7 @@ ROUTES: tuple[Route, ...] = (
     Route("/ingester/tsdb/{tenant}", _GET, "ingester", IngesterPages.tsdb),
     Route("/ingester/flush", _GET_POST, "ingester", IngesterPages.flush),
     Route("/ingester/shutdown", ("POST",), "ingester", IngesterPages.shutdown),
+    Route("/ingester/hand-over", _SWITCH, "ingester", IngesterPages.hand_over, title="Hand-over of this ingester"),
     Route("/ingester/prepare-shutdown", _SWITCH, "ingester", IngesterPages.prepare_shutdown),
     Route("/ingester/prepare-instance-ring-downscale", _SWITCH, "ingester", IngesterPages.prepare_downscale),
     Route("/ingester/unregister-on-shutdown", _PUT_SWITCH, "ingester", IngesterPages.unregister_on_shutdown),

@@ -21,6 +21,8 @@ RINGS = ("ingester", "distributor", "query-scheduler", "querier", "store-gateway
 """Every process watches all of them, so that its pages are whole."""
 STORES = "kv-stores"
 HAND_OVERS = "hand-over-records"
+LEAVING = "ingester-hand-over"
+"""How the ingester of this process leaves for good."""
 BASE = (
     "server",
     "event-loop-lag",
@@ -71,7 +73,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     HAND_OVERS: (GOSSIP, STORES, *map(ring_module, RINGS)),
     "series-key": (GOSSIP, STORES),
     "ingester": _FIRST,
-    lifecycler_module("ingester"): ("ingester",),
+    LEAVING: ("ingester",),
+    lifecycler_module("ingester"): ("ingester", LEAVING),
     "distributor": (*_FIRST, lifecycler_module("ingester")),
     lifecycler_module("distributor"): ("distributor",),
     "query-scheduler": _FIRST,
@@ -210,6 +213,8 @@ def modules_of(config: Config, components: Sequence[str]) -> tuple[str, ...]:
     if not config.overrides_exporter.ring.enabled:
         joined.discard("overrides-exporter")
     wanted.update(lifecycler_module(ring) for ring in joined)
+    if "ingester" in components:
+        wanted.add(LEAVING)
     return tuple(name for name in NEEDS if name in wanted)
 
 

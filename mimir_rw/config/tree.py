@@ -260,6 +260,14 @@ class IngesterConfig:
         category=ADVANCED,
         low="100ms",
     )
+    hand_over_action_timeout: int = duration(
+        "15m",
+        flag="ingester.hand-over-action-timeout",
+        help="How long one action of a hand-over is tried (others asked for their confirmation, say) before it waits "
+        "for an operator.",
+        category=EXPERIMENTAL,
+        low="1s",
+    )
     instance_limits: IngesterInstanceLimits = section(IngesterInstanceLimits)
 
 

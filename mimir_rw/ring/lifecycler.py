@@ -150,10 +150,6 @@ class Lifecycler(Service):
         """Raises Unavailable."""
         await self._entry.apply(membership.set_read_only(read_only))
 
-    async def begin_leaving(self) -> None:
-        """Say LEAVING before the stop: others write here no more. Raises Unavailable."""
-        await self._entry.apply(membership.change_state(InstanceState.LEAVING))
-
     def readiness(self) -> str | None:
         """The ring's health counts until the instance was ready once: one that is restarted waits for the others, but
         those that run are not made unready by one that fails."""

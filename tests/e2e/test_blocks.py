@@ -124,5 +124,5 @@ def test_an_ingester_that_is_told_to_leave_has_everything_in_the_bucket(
     assert request(server.url + "/ingester/shutdown", method="POST").status == 204
     answer = request(server.url + "/ready")
     assert answer.status == 503
-    assert b"left the ring" in answer.body
+    assert b"has left the ring" in answer.body
     check(server, senders)

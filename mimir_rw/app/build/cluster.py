@@ -89,6 +89,9 @@ class Cluster:
         self.ingester_lifecycler: Lifecycler
         self.flush_ingester: Callable[[], Awaitable[None]] = _keep_in_the_log
         """What its ingester does when it leaves the ring."""
+        self.ingester_departs: Callable[[], Awaitable[bool]] | None = None
+        self.ingester_read_only_first: Callable[[], bool] = lambda: False
+        """See `Lifecycler`."""
         self.series_key: SeriesKeyService
         self.hand_over_records: HandOverRecords
         identity = Identity(
@@ -249,6 +252,8 @@ class Cluster:
             tokens=_ingester_tokens(base, me),
             flush=self.flush_ingester,
             told=self._told,
+            departs=self.ingester_departs,
+            read_only_first=self.ingester_read_only_first,
             clock=base.clock,
             offload=base.offload,
             metrics=self._membership_metrics,

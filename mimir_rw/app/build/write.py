@@ -10,6 +10,7 @@ from mimir_rw.api.ingester_pages import IngesterPages
 from mimir_rw.api.push import PushApi
 from mimir_rw.app.build.base import Base
 from mimir_rw.app.build.cluster import Cluster
+from mimir_rw.app.build.hand_over import RingOthers
 from mimir_rw.bucket.shipper import Shipper, ShipperMetrics
 from mimir_rw.components.distributor.breaker import CircuitBreaker
 from mimir_rw.components.distributor.group_queue import GroupQueue, QueueBounds
@@ -22,6 +23,9 @@ from mimir_rw.components.distributor.senders import Senders
 from mimir_rw.components.distributor.service import DistributorService
 from mimir_rw.components.distributor.traffic import RingPeers
 from mimir_rw.components.distributor.user_stats import StatsPeer, UserStats
+from mimir_rw.components.ingester.hand_over.asking import Asking
+from mimir_rw.components.ingester.hand_over.core import HandOverCore, HandOverSettings
+from mimir_rw.components.ingester.hand_over.service import HandOverService
 from mimir_rw.components.ingester.service import IngesterService
 from mimir_rw.kit.logging import get_logger
 from mimir_rw.kit.offload import Offload
@@ -33,6 +37,9 @@ from mimir_rw.rpc.stubs.hand_over import register_write_planner
 from mimir_rw.rpc.stubs.ingester import IngesterClients, register_ingester
 
 _log = get_logger(component="ingester")
+_STORE_AFTER_S = 12 * 3600
+_INDEX_AGE_S_MAX = 3600
+"""By then every bucket index has been written anew, or queries say that it is too old."""
 
 
 class Write:
@@ -42,6 +49,7 @@ class Write:
         self.local_ingester: IngesterService
         """Where the process has one."""
         self._local: IngesterService | None = None
+        self._hand_over: HandOverService
         self.ingesters = IngesterClients(
             cluster.pool, offload=base.offload, timeout_s=base.config.querier.timeout / 1000
         )
@@ -70,9 +78,47 @@ class Write:
         cluster.series_key.on_new_key(lambda key: ingester.rekey(key.key))
         register_ingester(cluster.router, ingester, offload=base.offload, key=self._series_key)
         base.apis["ingester"] = IngesterPages(
-            ingester=ingester, place=lambda: cluster.ingester_lifecycler, root=base.prefixes.root
+            ingester=ingester,
+            place=lambda: cluster.ingester_lifecycler,
+            leaving=lambda: self._hand_over,
+            root=base.prefixes.root,
         )
         return ingester
+
+    def hand_over(self) -> Service:
+        """How the ingester leaves for good."""
+        base, cluster, ingester = self._base, self._cluster, self.local_ingester
+        config, me = base.config, cluster.ring_identity("ingester")
+        alone = config.ingester.ring.kvstore.store == "inmemory"
+        settings = HandOverSettings(
+            linger_s=config.querier.timeout / 1000, action_s_max=config.ingester.hand_over_action_timeout / 1000
+        )
+        others = RingOthers(cluster, clock=base.clock, limits=base.limits)
+        self._hand_over = hand_over = HandOverService(
+            core=HandOverCore(instance=me.id, settings=settings, alone=alone),
+            alone=alone,
+            instance_id=me.id,
+            zone=me.zone,
+            directory=Path(config.blocks_storage.tsdb.dir),
+            leaver=ingester,
+            place=lambda: cluster.ingester_lifecycler,
+            in_ring=lambda: cluster.ingester_lifecycler.wait_state(ServiceState.RUNNING),
+            records=cluster.hand_over_records,
+            asking=Asking(others=others, instance_id=me.id, clock=base.clock),
+            ring=cluster.rings["ingester"].view,
+            needed_s=self._asked_of_the_store_after_s,
+            clock=base.clock,
+            offload=base.offload,
+            metrics=base.metrics,
+        )
+        cluster.ingester_departs = lambda: hand_over.depart(for_good=ingester.shutdown_prepared)
+        cluster.ingester_read_only_first = lambda: hand_over.unfinished
+        return hand_over
+
+    def _asked_of_the_store_after_s(self, tenant: str) -> int:
+        """How old a tenant's samples are when every query asks the store for them, and has an index that has them."""
+        limits = self._base.limits.for_tenant(tenant)
+        return max(limits.query_ingesters_within // 1000, _STORE_AFTER_S) + _INDEX_AGE_S_MAX
 
     def _shippers(self) -> Callable[[str, Path], Shipper]:
         base = self._base

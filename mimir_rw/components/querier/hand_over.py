@@ -6,9 +6,10 @@ begins after the answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from mimir_rw.formats.bucket_index import BucketIndex
 from mimir_rw.kv.hand_over import HandOver, HandOvers, Phase
 from mimir_rw.model.errors import MimirError
 from mimir_rw.rpc.contracts.hand_over import RecordKnown
@@ -20,9 +21,12 @@ BEHIND_MAX = 8
 class Indexes(Protocol):
     """The bucket indexes that queries go by."""
 
-    async def bring_to(self, tenant: str, version: int) -> None:
-        """Have an index of the tenant of that version or a newer one, if there is any in memory; an index that is not
-        is read when a query needs it, and then is new. Raises what keeps it from that."""
+    def loaded(self) -> Mapping[str, BucketIndex]:
+        """Those in memory, by tenant. One that is not is read when a query needs it, and then is new."""
+        ...
+
+    async def at_least(self, tenant: str, version: int) -> BucketIndex:
+        """One of that version or newer if there is one, else what there is. Raises what keeps it from being read."""
         ...
 
 
@@ -40,14 +44,23 @@ class RecordConfirmer:
         return RecordKnown(known=True, behind=await self._behind(record))
 
     async def _behind(self, record: HandOver) -> tuple[str, ...]:
-        behind: list[str] = []
+        """Tenants whose index in memory is older than the record asks for, and cannot be read anew."""
         if self._indexes is None:
             return ()
+        behind: list[str] = []
+        loaded = self._indexes.loaded()
         for range_ in record.ranges:
-            try:
-                await self._indexes.bring_to(range_.tenant, range_.index_version)
-            except MimirError:
+            known = loaded.get(range_.tenant)
+            if known is None or known.updated_at_s >= range_.index_version:
+                continue
+            if not await self._newer(self._indexes, range_.tenant, range_.index_version):
                 behind.append(range_.tenant)
                 if len(behind) == BEHIND_MAX:
                     break
         return tuple(behind)
+
+    async def _newer(self, indexes: Indexes, tenant: str, version: int) -> bool:
+        try:
+            return (await indexes.at_least(tenant, version)).updated_at_s >= version
+        except MimirError:
+            return False

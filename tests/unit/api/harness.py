@@ -137,7 +137,6 @@ class FakeHeads:
     def __init__(self) -> None:
         self.shutdown_prepared = False
         self.flushed: list[object] = []
-        self.left = False
 
     def heads(self):
         block = Block(BlockMeta(ULID, 0, 7_200_000), shipped=True)
@@ -157,24 +156,44 @@ class FakeHeads:
     def flush_soon(self, tenants):
         self.flushed.append(("soon", tenants))
 
-    async def leave(self):
-        self.left = True
-
     def broken(self):
         return [("<hurt>", "segment & so on")]
 
 
+@dataclass
+class Report:
+    status: str = "idle"
+    step: int = 0
+    doing: str = ""
+    since_ms: int = 0
+    waiting: tuple[tuple[str, str], ...] = ()
+    tenants: int = 0
+    blocks: int = 0
+    record: str = ""
+
+
+class FakeLeaving:
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.error = None
+        self.now = Report()
+
+    def report(self):
+        return self.now
+
+    async def leave(self):
+        self.calls.append("leave")
+        if self.error is not None:
+            raise self.error
+
+    async def abort(self):
+        self.calls.append("abort")
+
+
 class FakePlace:
-    states: tuple[str, ...] = ()
     unregister_on_shutdown = False
     unregisters_by_default = False
     read_only_since_s = 0
-
-    async def begin_leaving(self):
-        self.states = (*self.states, "leaving")
-
-    async def leave(self):
-        self.states = (*self.states, "left")
 
     async def set_read_only(self, read_only):
         self.read_only_since_s = 1_700_000_000 if read_only else 0
@@ -214,6 +233,7 @@ class Site:
     services: ServiceSet = field(default_factory=lambda: ServiceSet([], {}))
     heads: FakeHeads = field(default_factory=FakeHeads)
     place: FakePlace = field(default_factory=FakePlace)
+    leaving: FakeLeaving = field(default_factory=FakeLeaving)
 
     async def request(self, method, target, *, headers=None, body=b"", chunks=None, tenant="t1", disconnect=None):
         """disconnect: an event; the client goes away once it is set."""
@@ -299,6 +319,7 @@ def build_site(
         start_seconds_max=start_seconds_max,
     )
     distributor, place, heads = distributor or FakeDistributor(), FakePlace(), FakeHeads()
+    leaving = FakeLeaving()
     queries = FakeQueries()
     prefixes = prefixes or Prefixes()
     root = prefixes.root
@@ -330,9 +351,9 @@ def build_site(
             clock=clock,
             offload=offload,
         ),
-        "ingester": IngesterPages(ingester=heads, place=lambda: place, root=root),
+        "ingester": IngesterPages(ingester=heads, place=lambda: place, leaving=lambda: leaving, root=root),
         **(more or {}),
     }
     components |= {name: pages for name, pages in (("cluster", cluster), ("gossip", gossip)) if pages is not None}
     application = Application(components=components, prefixes=prefixes, form_bytes_max=form_bytes_max, around=around)
-    return Site(distributor, queries, metrics, traffic, application, services, heads, place)
+    return Site(distributor, queries, metrics, traffic, application, services, heads, place, leaving)

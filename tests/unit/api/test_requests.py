@@ -8,7 +8,8 @@ import pytest
 
 from mimir_rw.api.routes import ROUTES, Prefixes, route_label
 from mimir_rw.kit.service import Service, ServiceSet
-from tests.unit.api.harness import build_site
+from mimir_rw.model.errors import Conflict, Unavailable
+from tests.unit.api.harness import Report, build_site
 
 
 @pytest.mark.parametrize(
@@ -125,15 +126,48 @@ async def test_an_ingester_leaves_at_once_and_the_process_stays():
     site, path = build_site(), "/ingester/shutdown"
     assert (await site.get(path)).status == 405
     assert (await site.request("POST", path)).status == 204
-    assert site.place.states == ("leaving", "left")
-    assert site.heads.left
+    assert site.leaving.calls == ["leave"]
 
 
-@pytest.mark.parametrize("path", ["/ingester/flush", "/ingester/prepare-shutdown", "/ingester/shutdown"])
+@pytest.mark.parametrize("error", [Conflict("the last of its zone"), Unavailable("stuck: querier read-1")])
+async def test_an_ingester_that_may_not_leave_or_cannot_says_why(error):
+    site = build_site()
+    site.leaving.error = error
+    answer = await site.request("POST", "/ingester/hand-over")
+    assert answer.status == (409 if isinstance(error, Conflict) else 503)
+    assert str(error).encode() in answer.body
+
+
+async def test_a_hand_over_is_watched_and_ended():
+    site, path = build_site(), "/ingester/hand-over"
+    assert b"idle" in (await site.get(path)).body
+    site.leaving.now = Report("running", 4, "asking <them>", 1500, (("querier <1>", "no answer"),), 2, 7, "w/1")
+    page = (await site.get(path)).body
+    assert b"asking &lt;them&gt; since 1970-01-01 00:00:01.500Z" in page or b"since 1970-01-01 00:00:01Z" in page
+    assert b"querier &lt;1&gt;" in page
+    assert b"7 blocks of 2 tenants" in page
+    assert page.count(b"done") == 3
+    assert json.loads((await site.get(path, headers={"Accept": "application/json"})).body) == {
+        "status": "running",
+        "step": 4,
+        "doing": "asking <them>",
+        "since_ms": 1500,
+        "waiting": [{"who": "querier <1>", "why": "no answer"}],
+        "tenants": 2,
+        "blocks": 7,
+        "record": "w/1",
+    }
+    assert (await site.request("DELETE", path)).status == 204
+    assert site.leaving.calls == ["abort"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/ingester/flush", "/ingester/prepare-shutdown", "/ingester/shutdown", "/ingester/hand-over"]
+)
 async def test_no_page_of_another_site_ends_an_ingester(path):
     site = build_site()
     assert (await site.request("POST", path, headers={"Origin": "http://elsewhere"})).status == 403
-    assert (site.heads.flushed, site.heads.shutdown_prepared, site.heads.left) == ([], False, False)
+    assert (site.heads.flushed, site.heads.shutdown_prepared, site.leaving.calls) == ([], False, [])
 
 
 async def test_prefixes():

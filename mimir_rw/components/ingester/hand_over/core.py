@@ -256,6 +256,7 @@ class HandOverState:
 
     @property
     def step(self) -> Step:
+        """Of the present action."""
         return step_of(self.action)
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -46,6 +47,22 @@ from mimir_rw.kit.service import Service
 from mimir_rw.kv.hand_over import HandOver
 from mimir_rw.model.errors import Conflict, MimirError, NotFound, Unavailable
 from mimir_rw.ring.view import RingView
+
+
+@dataclass(frozen=True, slots=True)
+class HandOverReport:
+    """What operators are shown. since_ms: when the present action was begun."""
+
+    status: str
+    step: int
+    doing: str
+    since_ms: int
+    waiting: tuple[tuple[str, str], ...]
+    """Who does not confirm, and why."""
+    tenants: int
+    blocks: int
+    record: str
+
 
 _SAID_S = 10.0
 """Between two log lines that say the same."""
@@ -121,7 +138,7 @@ class HandOverService(Service):
         self._kept: Kept | None = None
         self._work: asyncio.Task[None] | None = None
         self._effect: Effect = Rest()
-        self._changed = asyncio.Event()
+        self._moved = asyncio.Event()
         self._said = ("", 0.0)
         metrics.gauges_read(
             "mimir_rw_ingester_hand_over_step",
@@ -139,6 +156,26 @@ class HandOverService(Service):
     @property
     def progress(self) -> HandOverState:
         return self._core.state
+
+    def report(self) -> HandOverReport:
+        state = self.progress
+        under_way = not state.ended
+        return HandOverReport(
+            status=state.status.value,
+            step=int(state.step) if under_way else 0,
+            doing=state.action.value if state.status in (Status.RUNNING, Status.STUCK) else "",
+            since_ms=state.began_ms if under_way else 0,
+            waiting=tuple((each.who, each.why) for each in state.waiting),
+            tenants=len(state.blocks),
+            blocks=sum(len(each.blocks) for each in state.blocks),
+            record=state.record.name if state.record is not None else "",
+        )
+
+    def readiness(self) -> str | None:
+        """It takes no writes, and traffic should go elsewhere."""
+        if self.progress.status in (Status.RUNNING, Status.STUCK):
+            return f"this ingester is leaving ({self.progress.status.value}, step {int(self.progress.step)} of 6)"
+        return None
 
     @property
     def unfinished(self) -> bool:
@@ -229,8 +266,8 @@ class HandOverService(Service):
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         while not holds():
-            self._changed.clear()
-            await self._changed.wait()
+            self._moved.clear()
+            await self._moved.wait()
 
     def _waiting_text(self) -> str:
         return "; ".join(map(str, self.progress.waiting)) or "nobody answers"
@@ -249,7 +286,7 @@ class HandOverService(Service):
                 self._log.error("the hand-over cannot be kept on disk, trying again", err=str(error))
                 await asyncio.sleep(1.0)
                 continue
-            self._changed.set()
+            self._moved.set()
             if isinstance(effect, Rest):
                 return
             effect = self._core.handle(await self._carry_out(effect), self._now_ms())
