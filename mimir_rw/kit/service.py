@@ -48,8 +48,8 @@ class Service:
         self.failure: BaseException | None = None
         self.on_change: Callable[[Service], None] | None = None
         self.tasks: TaskSupervisor
-        self._stop = asyncio.Event()
-        self._changed = asyncio.Event()
+        self.__stop = asyncio.Event()
+        self.__changed = asyncio.Event()
 
     async def start_up(self) -> None:
         """Become able to serve; returning means Running. Cancelled when the process is told to stop meanwhile."""
@@ -66,12 +66,12 @@ class Service:
 
     def request_stop(self) -> None:
         """Ask a Running or Starting service to stop. Returns at once; may be called often."""
-        self._stop.set()
+        self.__stop.set()
 
     async def wait_state(self, *states: ServiceState) -> ServiceState:
         """Wait until the service is in one of `states` or has ended; the state it is in then."""
         while self.state not in states and self.state not in _ENDED:
-            changed = self._changed
+            changed = self.__changed
             await changed.wait()
         return self.state
 
@@ -97,7 +97,7 @@ class Service:
 
     async def _run_until_stop(self) -> BaseException | None:
         """start_up and Running, until a stop is asked for (None) or something fails (what it raised)."""
-        stop = asyncio.ensure_future(self._stop.wait())
+        stop = asyncio.ensure_future(self.__stop.wait())
         failed = asyncio.ensure_future(self.tasks.wait_failure())
         starting = asyncio.ensure_future(self.start_up())
         try:
@@ -115,8 +115,8 @@ class Service:
 
     def _enter(self, state: ServiceState) -> None:
         self.state = state
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self.__changed.set()
+        self.__changed = asyncio.Event()
         if self.on_change is not None:
             self.on_change(self)
 

@@ -84,3 +84,23 @@ async def test_stop_before_run_starts_nothing():
     services.request_stop()
     await services.run()
     assert log == []
+
+
+class Namesake(Recorder):
+    """Has events of its own under names that a base may well use."""
+
+    def __init__(self, name, log):
+        super().__init__(name, log)
+        self._changed = asyncio.Event()
+        self._changed.set()
+        self._stop = asyncio.Event()
+
+
+async def test_a_service_may_have_an_event_of_any_name():
+    log = []
+    services = ServiceSet([Recorder("a", log), Namesake("b", log), Recorder("c", log)], GRAPH)
+    run = asyncio.ensure_future(services.run())
+    await services.running.wait()
+    services.request_stop()
+    await run
+    assert log == ["start a", "start b", "start c", "stop c", "stop b", "stop a"]
