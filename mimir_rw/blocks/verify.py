@@ -24,6 +24,8 @@ class BlockReport:
     """Counted in the files, as far as they can be read."""
     meta: BlockMeta | None
     """None: meta.json is missing or damaged."""
+    tombstones: int
+    """Intervals that are deleted. They do not go to a bucket: what they hide would be seen again."""
     problems: tuple[str, ...]
     """The first ones, each with the file and the place in it."""
     problem_count: int
@@ -44,6 +46,7 @@ def verify_block(directory: Path) -> BlockReport:
     return BlockReport(
         stats=found.stats,
         meta=meta,
+        tombstones=found.tombstones,
         problems=(*problems, *found.problems),
         problem_count=len(problems) + found.problem_count,
     )

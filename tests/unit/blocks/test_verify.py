@@ -92,6 +92,14 @@ def test_an_old_meta_json_without_the_split_is_sound(made: Made) -> None:
     assert verify_block(made.path).sound
 
 
+def test_tombstones_are_counted(made: Made) -> None:
+    # tsdb-block.md section 13: series 7, 1000 to 2000.
+    (made.path / "tombstones").write_bytes(bytes.fromhex("0130ba300107d00fa01f7bc2e788"))
+    report = verify_block(made.path)
+    assert report.sound
+    assert report.tombstones == 1
+
+
 @pytest.mark.parametrize("name", ["meta.json", "index", "chunks/000001", "chunks/000002"])
 def test_missing_files_are_named(made: Made, name: str) -> None:
     (made.path / name).unlink()

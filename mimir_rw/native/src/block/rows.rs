@@ -172,12 +172,14 @@ struct Texts {
 impl Texts {
     fn new(labels: &[(u32, u32)], symbols: &SymbolTable) -> Result<Self, BlockError> {
         let mut numbers: Vec<u32> = Vec::new();
-        // Most labels repeat those of the series before; a sort of few is cheaper than a set of all.
+        // Most labels repeat those of the series before: a sort of few, now and then, is cheaper than one of all.
+        let mut full = 2 * DISTINCT_AT;
         for &(name, value) in labels {
             numbers.extend([name, value]);
-            if numbers.len() >= 2 * DISTINCT_AT && numbers.len().is_power_of_two() {
+            if numbers.len() >= full {
                 numbers.sort_unstable();
                 numbers.dedup();
+                full = 2 * numbers.len().max(DISTINCT_AT);
             }
         }
         numbers.sort_unstable();

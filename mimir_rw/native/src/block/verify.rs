@@ -8,12 +8,12 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use hashbrown::HashMap;
+use xxhash_rust::xxh64::xxh64;
 
 use super::index::Index;
 use super::segments::{ChunkCursor, SegmentReader, samples_of};
 use super::series::{ChunkMeta, SeriesEntry};
 use super::source::Stream;
-use super::table::ListSpan;
 use super::writer::BlockStats;
 use super::{BlockError, series, tombstones};
 use crate::codec::Damaged;
@@ -281,6 +281,39 @@ fn times(encoding: u8, data: &[u8]) -> Result<Option<Vec<i64>>, Damaged> {
     Ok(Some(ts))
 }
 
+/// A label pair by hashes of its strings: no strings are kept.
+type PairHash = (u64, u64);
+
+fn hashed(text: &str) -> u64 {
+    xxh64(text.as_bytes(), 0)
+}
+
+/// What the series say of their label pairs, by the strings that the table of postings has.
+fn digests(
+    report: &mut Report,
+    index: &Index,
+    pairs: &HashMap<(u32, u32), Digest>,
+) -> Result<Option<HashMap<PairHash, Digest>>, BlockError> {
+    let mut numbers: Vec<u32> = pairs
+        .keys()
+        .flat_map(|&(name, value)| [name, value])
+        .collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let mut hashes: HashMap<u32, u64> = HashMap::with_capacity(numbers.len());
+    let resolved = index.symbols.resolve(&numbers, |number, text| {
+        hashes.insert(number, hashed(text));
+    });
+    if report.note(resolved)?.is_none() {
+        return Ok(None);
+    }
+    let hash = |number: u32| hashes.get(&number).copied().unwrap_or_default();
+    let by_hash = pairs
+        .iter()
+        .map(|(&(name, value), &digest)| ((hash(name), hash(value)), digest));
+    Ok(Some(by_hash.collect()))
+}
+
 /// The lists of all label pairs against what the series say.
 fn verify_postings(
     report: &mut Report,
@@ -288,53 +321,38 @@ fn verify_postings(
     ids: &[u32],
     pairs: &HashMap<(u32, u32), Digest>,
 ) -> Result<(), BlockError> {
-    let mut wanted = Vec::with_capacity(pairs.len());
-    let mut numbers: Vec<u32> = pairs
-        .keys()
-        .flat_map(|&(name, value)| [name, value])
-        .collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    let mut texts: HashMap<u32, String> = HashMap::with_capacity(numbers.len());
-    let resolved = index.symbols.resolve(&numbers, |number, text| {
-        texts.insert(number, text.to_owned());
-    });
-    if report.note(resolved)?.is_none() {
+    let Some(wanted) = digests(report, index, pairs)? else {
         return Ok(());
-    }
-    let text = |number: u32| texts.get(&number).cloned().unwrap_or_default();
-    for (&(name, value), &digest) in pairs {
-        wanted.push(((text(name), text(value)), digest));
-    }
-    wanted.sort_by(|a, b| a.0.cmp(&b.0));
-    let mut lists: Vec<((String, String), ListSpan)> = Vec::new();
+    };
+    let (mut lists, mut list) = (0, Vec::new());
     for name in index.table.label_names() {
+        let mut failed = None;
         let read = index.table.values_from(name, "", |value, span| {
-            lists.push(((name.to_owned(), value.to_owned()), span));
+            lists += 1;
+            list.clear();
+            match report.note(index.read_list(span, &mut list)) {
+                Ok(None) => return true,
+                Ok(Some(())) => {}
+                Err(error) => {
+                    failed = Some(error);
+                    return false;
+                }
+            }
+            let mut digest = Digest::default();
+            list.iter().for_each(|&id| digest.add(id));
+            if wanted.get(&(hashed(name), hashed(value))) != Some(&digest) {
+                report.add(format!(
+                    "index at byte {}: the list of {name}={value:?} is not that of the series",
+                    span.start
+                ));
+            }
             true
         });
-        report.note(read)?;
+        report.note(failed.map_or(read, Err))?;
     }
-    for ((name, value), span) in &lists {
-        let mut list = Vec::new();
-        if report.note(index.read_list(*span, &mut list))?.is_none() {
-            continue;
-        }
-        let mut digest = Digest::default();
-        list.iter().for_each(|&id| digest.add(id));
-        let key = (name.clone(), value.clone());
-        let found = wanted.binary_search_by(|entry| entry.0.cmp(&key));
-        if found.ok().map(|at| wanted[at].1) != Some(digest) {
-            report.add(format!(
-                "index at byte {}: the list of {name}={value:?} is not that of the series",
-                span.start
-            ));
-        }
-    }
-    if lists.len() != wanted.len() {
+    if lists != wanted.len() {
         report.add(format!(
-            "index: {} label pairs have lists, {} are in its {} series",
-            lists.len(),
+            "index: {lists} label pairs have lists, {} are in its {} series",
             wanted.len(),
             ids.len()
         ));
