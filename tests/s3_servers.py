@@ -51,13 +51,13 @@ def strict() -> str:
     return endpoint
 
 
-def start_strict(place: Path, *more: str) -> tuple[subprocess.Popen[bytes], str]:
-    """Such a server with its objects below a directory; the caller ends it. more: flags."""
+def start_strict(place: Path, *more: str, port: int = 0) -> tuple[subprocess.Popen[bytes], str]:
+    """Such a server with its objects below a directory; the caller ends it. more: flags. port: 0 takes a free one."""
     if not STRICT.exists():
         if os.environ.get("CI") and shutil.which("go"):
             pytest.fail(f"{STRICT} is not there: run scripts/s3-server")
         pytest.skip(f"{STRICT} is not there: run scripts/s3-server")
-    port = free_port()
+    port = port or free_port()
     for name in ("objects", "sidecar"):
         (place / name).mkdir(parents=True, exist_ok=True)
     argv = [str(STRICT), "--access", KEY, "--secret", SECRET, "--port", f"127.0.0.1:{port}", "--region", "us-east-1",
