@@ -20,7 +20,7 @@ from mimir_rw.formats.ulid import is_ulid
 from mimir_rw.kit.clock import Clock
 from mimir_rw.kit.logging import Logger, get_logger
 from mimir_rw.kit.metrics import Metrics
-from mimir_rw.model.errors import MimirError, Unavailable
+from mimir_rw.model.errors import MimirError, NotFound, Unavailable
 from mimir_rw.objstore.contract import Bucket
 from mimir_rw.rpc.contracts.hand_over import WrittenIndex
 
@@ -98,7 +98,7 @@ class Cleaning:
             await self._until_after(old)
             index = await self._clean(tenant)
         if index is None:
-            raise Unavailable(f"tenant {tenant} is being deleted")
+            raise NotFound(f"tenant {tenant} is being deleted")
         there = {block.ulid for block in index.blocks}
         return WrittenIndex(index.updated_at_s, tuple(ulid for ulid in blocks if ulid not in there))
 

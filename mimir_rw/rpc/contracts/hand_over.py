@@ -45,7 +45,8 @@ class IndexWriter(Protocol):
 
     async def rewrite_index(self, tenant: str, blocks: Sequence[str]) -> WrittenIndex:
         """Write the tenant's bucket index anew, from what is in the bucket after the question came. Raises Unavailable
-        when the tenant belongs to another compactor, or the bucket cannot be read or written."""
+        when the tenant belongs to another compactor, or the bucket cannot be read or written; NotFound for one that is
+        being deleted, and has no index any more."""
         ...
 
 

@@ -19,7 +19,7 @@ from mimir_rw.components.ingester.hand_over.answers import (
 )
 from mimir_rw.components.ingester.hand_over.core import Answered, Indexed, TenantBlocks, Waiting
 from mimir_rw.kit.clock import Clock
-from mimir_rw.model.errors import MimirError, Unavailable
+from mimir_rw.model.errors import MimirError, NotFound, Unavailable
 from mimir_rw.ring.desc import InstanceDesc
 from mimir_rw.ring.view import RingView
 from mimir_rw.rpc.contracts.hand_over import (
@@ -88,6 +88,8 @@ class Asking:
             return Waiting("compactors", str(error))
         try:
             found = await self._others.compactor(compactor).rewrite_index(tenant.tenant, tenant.blocks)
+        except NotFound:
+            return 0  # its samples are not to be found any more
         except MimirError as error:
             return unanswered("compactor", compactor, str(error))
         return index_waiting(tenant, compactor, found.missing) if found.missing else found.version

@@ -14,7 +14,7 @@ from mimir_rw.bucket.layout import bucket_index_key
 from mimir_rw.components.compactor.cleaning import Cleaning, policy
 from mimir_rw.config.limits import Limits, TenantLimits
 from mimir_rw.kit.metrics import Metrics
-from mimir_rw.model.errors import Unavailable
+from mimir_rw.model.errors import NotFound, Unavailable
 from tests.unit.components.compactor.bucket_states import HOUR_MS, ulid
 from tests.unit.components.compactor.test_compaction import run
 from tests.unit.components.compactor.world import TENANT, World, ramp
@@ -114,7 +114,7 @@ def test_a_tenant_that_is_deleted_has_no_index(tmp_path: Path) -> None:
     run(work.mark_tenant_deleted(TENANT))
     run(work.run())
     assert run(work.is_empty(TENANT))
-    with pytest.raises(Unavailable, match="being deleted"):
+    with pytest.raises(NotFound, match="being deleted"):
         run(work.rewrite_index(TENANT, []))
 
 

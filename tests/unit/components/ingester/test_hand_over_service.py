@@ -52,6 +52,8 @@ class Somebody:
     zone: str = ""
     frozen: bool = False
     dead: bool = False
+    deleted: bool = False
+    """Of a compactor: the tenant is."""
     knows: HandOvers = field(default_factory=HandOvers)
 
     def desc(self) -> InstanceDesc:
@@ -74,6 +76,8 @@ class Somebody:
 
     async def rewrite_index(self, tenant: str, blocks: Sequence[str]) -> WrittenIndex:
         await self._answer("compactor")
+        if self.deleted:
+            raise NotFound("tenant t is being deleted")
         return WrittenIndex(40 + len(self.world.log), tuple(b for b in blocks if b not in self.world.shipped))
 
     async def load_blocks(self, asked: Sequence[BlocksAsked]) -> Sequence[BlocksServed]:
@@ -481,3 +485,13 @@ def test_a_damaged_file_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / FILE_NAME).write_bytes(data)
     with pytest.raises(DataDamaged, match=FILE_NAME):
         read_kept(tmp_path)
+
+
+@simulated
+async def test_a_tenant_that_is_being_deleted_keeps_nobody(world: World) -> None:
+    world.compactor.deleted = True
+    life = await live(world)
+    await world.service.leave()
+    (record,) = world.records.value.values()
+    assert [range_.index_version for range_ in record.ranges] == [0]
+    await die(world, life)
