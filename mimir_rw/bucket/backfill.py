@@ -2,8 +2,8 @@
 what is stored for long. What is there already is left alone: the same directory can be brought again and again.
 
 Refused are blocks that nothing here could serve as they stand: downsampled ones, index version 1, foreign external
-labels, and those that verification finds damaged. An uploaded block names itself as its only source: nothing else of
-what it was compacted from is in the bucket.
+labels, those with deletions that are not carried out, and those that verification finds damaged. An uploaded block
+names itself as its only source: nothing else of what it was compacted from is in the bucket.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ async def backfill_block(
             return BackfillResult(ulid, BackfillState.THERE)
         found = await offload.run(problems, block.directory) if problems is not None else ()
         if found:
-            return BackfillResult(ulid, BackfillState.REFUSED, f"damaged: {found[0]}")
+            return BackfillResult(ulid, BackfillState.REFUSED, found[0])
         if not dry_run:
             await upload_block(bucket, tenant, block.directory, uploaded_meta(block.meta), offload=offload)
     except (MimirError, OSError) as error:
@@ -99,6 +99,8 @@ def uploaded_meta(meta: BlockMeta) -> BlockMeta:
 
 def check_meta(meta: BlockMeta) -> None:
     """Raises BadRequest for a block that cannot be served as it stands."""
+    if meta.stats.tombstones:
+        raise BadRequest(deletions_text(meta.stats.tombstones))
     if meta.min_time >= meta.max_time or meta.min_time < 0:
         raise BadRequest(f"times {meta.min_time} to {meta.max_time} are not in order")
     if meta.thanos is not None:
@@ -107,6 +109,11 @@ def check_meta(meta: BlockMeta) -> None:
         foreign = sorted(meta.thanos.labels.keys() - INTERNAL_LABELS)
         if foreign:
             raise BadRequest(f"external labels {', '.join(foreign)}: they are not part of its series")
+
+
+def deletions_text(tombstones: int) -> str:
+    """Why a block with deletions is refused: tombstones stay behind, so what was deleted would be there again."""
+    return f"{tombstones} deletions that are not carried out: have Prometheus clean its tombstones first"
 
 
 def _look(directory: Path) -> LocalBlock:

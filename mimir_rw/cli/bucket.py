@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mimir_rw.bucket.backfill import BackfillResult, BackfillState, backfill_block, find_blocks
+from mimir_rw.bucket.backfill import BackfillResult, BackfillState, backfill_block, deletions_text, find_blocks
 from mimir_rw.bucket.blocks import (
     block_objects,
     download_block,
@@ -166,10 +166,11 @@ async def _damage(place: Place, tenant: str, block: str, keep: Path | None) -> l
 
 
 def block_problems(directory: Path) -> list[str]:
-    """What verification finds in a block on disk. Blocking."""
+    """What verification finds in a block on disk, deletions that are not carried out too. Blocking."""
     from mimir_rw.blocks.verify import verify_block  # here: most commands need no native core
 
-    return list(verify_block(directory).problems)
+    report = verify_block(directory)
+    return [*report.problems, *([deletions_text(report.tombstones)] if report.tombstones else [])]
 
 
 @bucket_app.command()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from mimir_rw.bucket.backfill import BackfillState, backfill_block, find_blocks
@@ -70,6 +72,17 @@ async def test_what_is_refused(world, more, detail):
     assert await world.bucket.list_dirs(f"{TENANT}/") == [ulid(2)]
 
 
+async def test_deletions_that_are_not_carried_out(world):
+    """Tombstones stay behind: what was deleted would be there again."""
+    meta = local_block(world.place, 1)
+    deleted = meta.replaced(stats=dataclasses.replace(meta.stats, tombstones=3))
+    (world.place / meta.ulid / "index").write_bytes(V2)
+    (world.place / meta.ulid / "meta.json").write_bytes(deleted.encode())
+    (result,) = await run(world)
+    assert result.state is BackfillState.REFUSED
+    assert "3 deletions" in result.detail
+
+
 async def test_labels_of_mimir_are_kept_or_dropped(world):
     block(world, 1, thanos=ThanosMeta(labels={"__org_id__": "x", "__compactor_shard_id__": "1_of_2"}))
     await run(world)
@@ -84,7 +97,7 @@ async def test_damage_and_emptiness(world):
     assert {result.ulid: result.state for result in results} == {
         ulid(1): BackfillState.EMPTY, ulid(2): BackfillState.REFUSED, ulid(3): BackfillState.REFUSED,
     }  # fmt: skip
-    assert "damaged: index: bad checksum" in [result.detail for result in results]
+    assert "index: bad checksum" in [result.detail for result in results]
     assert world.bucket.objects == {}
 
 
