@@ -44,7 +44,7 @@ def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flag", "text"),
     [
-        ("-target=write -ingester.ring.zone-awareness-enabled", "an ingester needs a zone"),
+        ("-target=write -ingester.ring.zone-awareness-enabled", "each ingester needs a zone"),
         ("-target=querier -ingester.ring.store=inmemory", "-target=ingester,querier"),
         ("-server.http-tls-cert-path=/nowhere -server.http-tls-key-path=/nowhere", "-server.http-tls-cert-path"),
         ("-server.pid-file=/nowhere/x", "/nowhere/x"),
