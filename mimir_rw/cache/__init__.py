@@ -1,0 +1,1 @@
+"""Caches of bytes that can be fetched again."""
