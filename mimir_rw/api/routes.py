@@ -21,6 +21,7 @@ from mimir_rw.api.memberlist_pages import MemberlistPages
 from mimir_rw.api.push import PushApi
 from mimir_rw.api.query import QueryApi
 from mimir_rw.api.ring_pages import RingPages
+from mimir_rw.api.store_gateway_pages import StoreGatewayPages
 
 SERVER = "server"
 """The component that every process has; its routes work while the others start and stop."""
@@ -108,6 +109,11 @@ ROUTES: tuple[Route, ...] = (
     Route("/compactor/tenant/{tenant}/planned_jobs", _GET, "compactor", CompactorPages.planned_jobs),
     Route("/compactor/delete_tenant", _POST, "compactor", CompactorPages.delete_tenant, auth=True),
     Route("/compactor/delete_tenant_status", _GET, "compactor", CompactorPages.delete_tenant_status, auth=True),
+    Route(
+        "/store-gateway/tenants", _GET, "store-gateway", StoreGatewayPages.tenants, title="Tenants of the store-gateway"
+    ),
+    Route("/store-gateway/tenant/{tenant}/blocks", _GET, "store-gateway", StoreGatewayPages.tenant_blocks),
+    Route("/store-gateway/prepare-shutdown", _SWITCH, "store-gateway", StoreGatewayPages.prepare_shutdown),
     Route("/", _GET, SERVER, AdminApi.index),
     Route("/static/admin.css", _GET, SERVER, AdminApi.stylesheet),
     Route("/ready", _GET, SERVER, AdminApi.ready, title="Readiness"),

@@ -23,6 +23,7 @@ from mimir_rw.app.build.buckets import Buckets
 from mimir_rw.app.build.cluster import Cluster
 from mimir_rw.app.build.pages import Pages
 from mimir_rw.app.build.read import Read
+from mimir_rw.app.build.store import Store
 from mimir_rw.app.build.world import World, real_world
 from mimir_rw.app.build.write import Write
 from mimir_rw.app.modules import (
@@ -155,7 +156,8 @@ class Process:
         self.base = Base(config=config, components=components, world=world)
         self.cluster = Cluster(self.base)
         self.write = Write(self.base, self.cluster)
-        self.read = Read(self.base, self.cluster, self.write)
+        self.store = Store(self.base, self.cluster)
+        self.read = Read(self.base, self.cluster, self.write, self.store)
         self.backend = Backend(self.base, self.cluster)
 
     def services(self) -> ServiceSet:
@@ -199,7 +201,7 @@ class Process:
             "distributor": write.distributor,
             "query-scheduler": self.read.query_scheduler,
             "query-frontend": self.read.query_frontend,
-            "store-gateway": self.backend.store_gateway,
+            "store-gateway": self.store.gateway,
             "querier": self.read.querier,
             "overrides-exporter": self.backend.overrides_exporter,
             "compactor": self.backend.compactor,

@@ -20,7 +20,7 @@ from mimir_rw.kit.logging import get_logger
 from mimir_rw.kit.metrics import Metrics
 from mimir_rw.kit.rng import Rng
 from mimir_rw.kit.tasks import TaskSupervisor
-from mimir_rw.model.errors import MimirError
+from mimir_rw.model.errors import MimirError, Unavailable
 from mimir_rw.objstore.contract import Bucket, ObjectNotFound
 
 LOADS_AT_A_TIME = 8
@@ -119,6 +119,21 @@ class BucketIndexReader:
             raise entry.failure.with_traceback(None)
         assert entry.index is not None
         return entry.index
+
+    async def at_least(self, tenant: str, version: int) -> BucketIndex:
+        """The index, loaded anew when what is known was written before Unix time `version`; it may still be older
+        then. 0: as `get`."""
+        index = await self.get(tenant)
+        return index if index.updated_at_s >= version else await self.reload(tenant)
+
+    async def bring_to(self, tenant: str, version: int) -> None:
+        """Have an index written at Unix time `version` or later, if any is in memory: one that is not is loaded when it
+        is needed, and is new then. Raises what keeps it from that, Unavailable when there is only an older one."""
+        entry = self._entries.get(tenant)
+        if entry is None or entry.index is None:
+            return
+        if (await self.at_least(tenant, version)).updated_at_s < version:
+            raise Unavailable(f"the bucket index of {tenant} is older than {version}")
 
     def loaded(self) -> dict[str, BucketIndex]:
         """All in memory, by tenant."""

@@ -14,6 +14,7 @@ from mimir_rw.config.process import ServerConfig, ServerTlsConfig
 from mimir_rw.config.rings import RingConfig
 from mimir_rw.config.settings import walk
 from mimir_rw.config.storage import MISSING_BACKENDS, PART_BYTES_MIN, S3Config
+from mimir_rw.config.time_chain import time_problems
 from mimir_rw.config.tree import Config
 from mimir_rw.config.tsdb import TsdbConfig
 from mimir_rw.config.values import format_duration
@@ -68,6 +69,8 @@ def _problems(config: Config) -> Iterator[Problem]:
         block_ranges_ms(config.compactor)
     except ValueError as error:
         yield "compactor.block_ranges", str(error)
+    yield from time_problems(config)
+    yield from _cache_problems(config)
     yield from _cluster_problems(config)
 
 
@@ -172,6 +175,14 @@ def _texts_by_name(text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+
+
+def _cache_problems(config: Config) -> Iterator[Problem]:
+    store = config.blocks_storage.bucket_store
+    for name, cache in (("index_cache", store.index_cache), ("chunks_cache", store.chunks_cache)):
+        if cache.backend == "memcached" and not cache.memcached.addresses:
+            flag = f"-blocks-storage.bucket-store.{name.replace('_', '-')}.memcached.addresses"
+            yield f"blocks_storage.bucket_store.{name}.backend", f"memcached needs memcached.addresses ({flag})"
 
 
 def _cluster_problems(config: Config) -> Iterator[Problem]:

@@ -230,10 +230,45 @@ FOREIGN: tuple[Foreign, ...] = (
     _row(
         Verdict.UNBUILT,
         "store_gateway.enabled_tenants store_gateway.disabled_tenants store_gateway.dynamic_replication "
-        "limits.store_gateway_* blocks_storage.bucket_store",
+        "limits.store_gateway_tenant_shard_size_per_zone blocks_storage.bucket_store.metadata_cache "
+        "blocks_storage.bucket_store.index_cache.redis blocks_storage.bucket_store.chunks_cache.redis "
+        "blocks_storage.bucket_store.*.memcached.*tls_*",
         "store-gateway.enabled-tenants store-gateway.disabled-tenants store-gateway.dynamic-replication.* "
-        "store-gateway.tenant-shard-size* blocks-storage.bucket-store.*",
+        "store-gateway.tenant-shard-size-per-zone blocks-storage.bucket-store.metadata-cache.* "
+        "blocks-storage.bucket-store.index-cache.redis.* blocks-storage.bucket-store.chunks-cache.redis.* "
+        "blocks-storage.bucket-store.*.memcached.tls-*",
         "a part of the store-gateway that comes later",
+    ),
+    _row(
+        Verdict.MEANINGLESS,
+        "blocks_storage.bucket_store.meta_sync_concurrency blocks_storage.bucket_store.posting_offsets_in_mem_sampling "
+        "blocks_storage.bucket_store.series_* blocks_storage.bucket_store.index_header.max_idle_file_handles "
+        "blocks_storage.bucket_store.index_header.verify_on_load "
+        "blocks_storage.bucket_store.index_header.eager_loading_startup_enabled "
+        "blocks_storage.bucket_store.index_header.lazy_loading_enabled "
+        "blocks_storage.bucket_store.index_header.sparse_persistence_enabled "
+        "blocks_storage.bucket_store.index_header.bucket_reader "
+        "blocks_storage.bucket_store.*.memcached.min_idle_connections_headroom_percentage "
+        "blocks_storage.bucket_store.*.memcached.max_get_multi_concurrency "
+        "blocks_storage.bucket_store.*.memcached.addresses_provider "
+        "blocks_storage.bucket_store.*.memcached.*buffer_size_bytes "
+        "blocks_storage.bucket_store.chunks_cache.attributes_* blocks_storage.bucket_store.chunks_cache.max_get_* "
+        "blocks_storage.bucket_store.chunks_cache.fine_grained_*",
+        "blocks-storage.bucket-store.meta-sync-concurrency "
+        "blocks-storage.bucket-store.posting-offsets-in-mem-sampling blocks-storage.bucket-store.series-* "
+        "blocks-storage.bucket-store.index-header.max-idle-file-handles "
+        "blocks-storage.bucket-store.index-header.verify-on-load "
+        "blocks-storage.bucket-store.index-header.eager-loading-startup-enabled "
+        "blocks-storage.bucket-store.index-header.lazy-loading-enabled "
+        "blocks-storage.bucket-store.index-header.sparse-persistence-enabled "
+        "blocks-storage.bucket-store.index-header.bucket-reader.* "
+        "blocks-storage.bucket-store.*.memcached.min-idle-connections-headroom-percentage "
+        "blocks-storage.bucket-store.*.memcached.max-get-multi-concurrency "
+        "blocks-storage.bucket-store.*.memcached.addresses-provider "
+        "blocks-storage.bucket-store.*.memcached.*buffer-size-bytes "
+        "blocks-storage.bucket-store.chunks-cache.attributes-* blocks-storage.bucket-store.chunks-cache.max-get-* "
+        "blocks-storage.bucket-store.chunks-cache.fine-grained-*",
+        _NO_GO,
     ),
     _row(Verdict.UNBUILT, "ruler ruler_storage limits.ruler_*", "ruler.* ruler-storage.*", "the ruler"),
     _row(
@@ -295,10 +330,10 @@ FOREIGN: tuple[Foreign, ...] = (
     _row(
         Verdict.UNBUILT,
         "blocks_storage.tsdb.bigger_out_of_order_* blocks_storage.tsdb.timely_head_compaction_enabled "
-        "blocks_storage.tsdb.head_compaction_interval_* limits.out_of_order_blocks_* querier.query_store_after",
+        "blocks_storage.tsdb.head_compaction_interval_* limits.out_of_order_blocks_*",
         "blocks-storage.tsdb.head-compaction-interval-* blocks-storage.tsdb.bigger-out-of-order-* "
         "blocks-storage.tsdb.timely-head-compaction-enabled "
-        "ingester.out-of-order-blocks-* querier.query-store-after",
+        "ingester.out-of-order-blocks-*",
         "blocks and object storage",
     ),
     _row(

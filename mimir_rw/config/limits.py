@@ -178,6 +178,11 @@ class TenantLimits:
         help="How far back ingesters are asked, and those that a tenant has left. 0 means always.",
         category=ADVANCED,
     )
+    store_gateway_tenant_shard_size: int = integer(
+        0,
+        flag="store-gateway.tenant-shard-size",
+        help="Over how many store-gateways, of all zones, the tenant's blocks are spread. 0 means all.",
+    )
     max_queriers_per_tenant: int = integer(
         0,
         flag="query-frontend.max-queriers-per-tenant",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from mimir_rw.config.bucket_store import BucketStoreConfig
 from mimir_rw.config.compactor import CompactorConfig
 from mimir_rw.config.kvstore import (
     ADVANCED,
@@ -294,6 +295,13 @@ class QuerierConfig:
         category=ADVANCED,
         low="1ms",
     )
+    query_store_after: int = duration(
+        "12h",
+        flag="querier.query-store-after",
+        help="The store is asked only for what is older, but for what ingesters that left have handed over. 0 means "
+        "that it is asked for everything.",
+        category=ADVANCED,
+    )
     shuffle_sharding_ingesters_enabled: bool = switch(
         True,
         flag="querier.shuffle-sharding-ingesters-enabled",
@@ -394,6 +402,7 @@ class BlocksStorageConfig:
         help="Directory in the bucket that holds everything; letters and digits.",
         category=EXPERIMENTAL,
     )
+    bucket_store: BucketStoreConfig = section(BucketStoreConfig, flag_prefix="blocks-storage.bucket-store")
     tsdb: TsdbConfig = section(TsdbConfig, flag_prefix="blocks-storage.tsdb")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from mimir_rw.kit.trace import untraced
@@ -47,6 +47,19 @@ async def alongside(work: Coroutine[Any, Any, object]) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.wait((task,))
+
+
+async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Do all at once; the results in order. The first that fails is raised as it is, and the others have ended then."""
+    tasks = [asyncio.get_running_loop().create_task(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        unfinished = [task for task in tasks if not task.done()]
+        for task in unfinished:
+            task.cancel()
+        if unfinished:
+            await asyncio.wait(unfinished)
 
 
 class TaskSupervisor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+from mimir_rw.formats.ulid import ulid_bytes
+
 _BASIS = 2166136261
 _PRIME = 16777619
 _U32 = 0xFFFF_FFFF
@@ -20,6 +22,11 @@ def fnv1(*parts: bytes, state: int = _BASIS) -> int:
 def metadata_token(tenant: str, metric: str) -> int:
     """Where the metadata of a metric belongs on the ingesters' ring."""
     return fnv1(tenant.encode(), metric.encode())
+
+
+def block_token(ulid: str) -> int:
+    """Where a block belongs on the store-gateways' ring. Raises BadRequest if it is no ULID."""
+    return fnv1(ulid_bytes(ulid))
 
 
 def shard_seed(identifier: str, zone: str) -> int:

@@ -86,6 +86,7 @@ class Layout:
             "-ingester.ring.unregister-on-shutdown=false",
             "-store-gateway.sharding-ring.zone-awareness-enabled",
             f"-blocks-storage.tsdb.dir={self.data / node.name / 'tsdb'}",
+            f"-blocks-storage.bucket-store.sync-dir={self.data / node.name / 'tsdb-sync'}",
             f"-blocks-storage.filesystem.dir={self.data / 'blocks'}",
             f"-compactor.data-dir={self.data / node.name / 'compactor'}",
             f"-server.pid-file={self.data / node.name / 'pid'}",

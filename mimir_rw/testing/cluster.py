@@ -101,6 +101,7 @@ class Cluster:
             f"-target={target}",
             f"-blocks-storage.tsdb.dir={host.directory}/tsdb",
             f"-compactor.data-dir={host.directory}/compactor",
+            f"-blocks-storage.bucket-store.sync-dir={host.directory}/tsdb-sync",
         ]
         if host.zone:
             flags.append(f"-common.instance-availability-zone={host.zone}")

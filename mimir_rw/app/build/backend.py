@@ -1,4 +1,4 @@
-"""What serves the other groups: the store-gateway, the overrides-exporter and the compactor."""
+"""What serves the other groups: the overrides-exporter and the compactor."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from mimir_rw.app.build.cluster import Cluster
 from mimir_rw.app.build.compactor import CompactorBuild
 from mimir_rw.components.overrides_exporter.core import leader
 from mimir_rw.components.overrides_exporter.service import OverridesExporter
-from mimir_rw.components.store_gateway.place import RingPlace
-from mimir_rw.components.store_gateway.service import StoreGatewayService
 from mimir_rw.kit.service import Service
 from mimir_rw.ring.operations import REPORTING
 
@@ -17,18 +15,6 @@ class Backend:
     def __init__(self, base: Base, cluster: Cluster) -> None:
         self._base = base
         self._cluster = cluster
-
-    def store_gateway(self) -> Service:
-        base, cluster = self._base, self._cluster
-        ring = base.config.store_gateway.sharding_ring
-        place = RingPlace(
-            lifecycler=lambda: cluster.lifecyclers["store-gateway"],
-            view=cluster.rings["store-gateway"].view,
-            stable_s=ring.wait_stability_min_duration / 1000,
-            stable_wait_s=ring.wait_stability_max_duration / 1000,
-            clock=base.clock,
-        )
-        return StoreGatewayService(place=place)
 
     def overrides_exporter(self) -> Service:
         base = self._base

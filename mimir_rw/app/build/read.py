@@ -5,6 +5,7 @@ from __future__ import annotations
 from mimir_rw.api.query import QueryApi
 from mimir_rw.app.build.base import Base
 from mimir_rw.app.build.cluster import Cluster
+from mimir_rw.app.build.store import Store
 from mimir_rw.app.build.write import Write
 from mimir_rw.components.querier.executor import QueryExecutor
 from mimir_rw.components.querier.hand_over import RecordConfirmer
@@ -38,10 +39,11 @@ _SHORT_CALL_S = 10.0
 
 
 class Read:
-    def __init__(self, base: Base, cluster: Cluster, write: Write) -> None:
+    def __init__(self, base: Base, cluster: Cluster, write: Write, store: Store) -> None:
         self._base = base
         self._cluster = cluster
         self._write = write
+        self._store = store
         self._parsed = ParsedTexts()
         self._address = ""
         config = base.config
@@ -117,11 +119,13 @@ class Read:
             ),
             parsed=self._parsed,
         )
-        records = self._cluster.hand_over_records
-        register_record_follower(self._cluster.router, RecordConfirmer(records=records.current, indexes=None))
+        reads = self._store.both(self._ingesters())
+        records, indexes = self._cluster.hand_over_records, self._store.querier_indexes
+        register_record_follower(self._cluster.router, RecordConfirmer(records=records.current, indexes=indexes))
         return QuerierService(
             querier_id=self._cluster.instance_id,
-            executor=QueryExecutor(limits=base.limits, ingesters=self._ingesters(), engine=engine, clock=base.clock),
+            executor=QueryExecutor(limits=base.limits, ingesters=reads, engine=engine, clock=base.clock),
+            refresh=indexes.start,
             directory=self._schedulers(),
             slots=config.max_concurrent,
             drain_s=self._drain_s,

@@ -28,3 +28,23 @@ class ReplicaCharges:
                 self._charge(*more)
 
         return charge
+
+
+class BlockCharges:
+    """What blocks and ingesters send for one select: bytes as they come; of series, those of the source that sent most
+    so far, since all of them may have the same ones."""
+
+    def __init__(self, charge: Charge) -> None:
+        self._charge = charge
+        self._series: dict[str, int] = {}
+        self._most = 0
+
+    def add(self, source: str, series: int, size: int) -> None:
+        """Raises what the charge raises."""
+        of_source = self._series[source] = self._series.get(source, 0) + series
+        more = max(0, of_source - self._most)
+        self._most += more
+        self._charge(more, size)
+
+    def of(self, source: str) -> Charge:
+        return lambda series, size: self.add(source, series, size)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mimir_rw._native import LabelFrame
 from mimir_rw.components.querier.core import check_partial_range, metadata_range, oldest_allowed_ms
-from mimir_rw.components.querier.queryable import FetchLimits, TenantQueryable
+from mimir_rw.components.querier.queryable import TenantQueryable
 from mimir_rw.config.limits import Limits
 from mimir_rw.kit.clock import Clock
 from mimir_rw.model.errors import QueryTimeout
@@ -28,6 +28,7 @@ from mimir_rw.rpc.contracts.query import (
     RangeQuery,
     SeriesRequest,
 )
+from mimir_rw.storage.fetch_limits import FetchLimits
 
 _TIMED_OUT = "query timed out in query execution"
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mimir_rw._native import LabelFrame, Looks, SampleColumns
-from mimir_rw.model.errors import LimitExceeded
 from mimir_rw.model.labels import Matcher
 from mimir_rw.rpc.contracts.ingester import IngesterReads
 from mimir_rw.storage.contract import SelectHints, SeriesSet
+from mimir_rw.storage.fetch_limits import FetchLimits
 
 
 class NoSeries:
@@ -24,15 +24,6 @@ class NoSeries:
 
     def sample_count_max(self, start_row: int, end_row: int) -> int:
         return 0
-
-
-@dataclass(frozen=True, slots=True)
-class FetchLimits:
-    """Of what one query fetches. 0 means no limit."""
-
-    series_max: int = 0
-    chunk_bytes_max: int = 0
-    memory_bytes_max: int = 0
 
 
 class TenantQueryable:
@@ -74,33 +65,4 @@ class TenantQueryable:
         """Raises LimitExceeded."""
         self.series_fetched += series
         self.bytes_fetched += size
-        limits = self._limits
-        if 0 < limits.series_max < self.series_fetched:
-            raise _exceeded(
-                "number of series",
-                f"{limits.series_max} series",
-                "-querier.max-fetched-series-per-query",
-                "max-series-per-query",
-            )
-        if 0 < limits.chunk_bytes_max < self.bytes_fetched:
-            raise _exceeded(
-                "aggregated chunks size",
-                f"{limits.chunk_bytes_max} bytes",
-                "-querier.max-fetched-chunk-bytes-per-query",
-                "max-chunks-bytes-per-query",
-            )
-        if 0 < limits.memory_bytes_max < self.bytes_fetched:
-            raise _exceeded(
-                "allowed amount of estimated memory consumed by a single query",
-                f"{limits.memory_bytes_max} bytes",
-                "-querier.max-estimated-memory-consumption-per-query",
-                "max-estimated-memory-consumption-per-query",
-            )
-
-
-def _exceeded(what: str, limit: str, flag: str, error_id: str) -> LimitExceeded:
-    return LimitExceeded(
-        f"the query exceeded the maximum {what} (limit: {limit}); consider reducing the time range and/or number of "
-        f"series selected by the query; to change the limit, set {flag} or contact your service administrator",
-        error_id=error_id,
-    )
+        self._limits.check(self.series_fetched, self.bytes_fetched, self.bytes_fetched)

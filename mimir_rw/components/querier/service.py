@@ -20,6 +20,7 @@ from mimir_rw.kit.metrics import Metrics
 from mimir_rw.kit.offload import Offload, OffloadFull
 from mimir_rw.kit.rng import Rng
 from mimir_rw.kit.service import Service
+from mimir_rw.kit.tasks import TaskSupervisor
 from mimir_rw.kit.trace import tracing
 from mimir_rw.model.errors import Internal, MimirError, Unavailable
 from mimir_rw.promql.result_codec import Outcome, encode_outcome
@@ -42,6 +43,7 @@ class QuerierService(Service):
         *,
         querier_id: str,
         executor: QueryExecutor,
+        refresh: Callable[[TaskSupervisor], None],
         directory: SchedulerDirectory,
         slots: int,
         drain_s: float,
@@ -51,11 +53,13 @@ class QuerierService(Service):
         rng: Rng,
         metrics: Metrics,
     ) -> None:
-        """slots: queries carried out at once; drain_s: how long a stopping querier waits for them. local, frontend:
-        the query-frontend at an address, when it is in this process and when it is not."""
+        """refresh: starts what keeps up to date what queries go by. slots: queries carried out at once; drain_s: how
+        long a stopping querier waits for them. local, frontend: the query-frontend at an address, when it is in this
+        process and when it is not."""
         super().__init__("querier")
         self._id = querier_id
         self._executor = executor
+        self._refresh = refresh
         self._directory = directory
         self._slots = slots
         self._drain_s = drain_s
@@ -79,6 +83,7 @@ class QuerierService(Service):
         )
 
     async def start_up(self) -> None:
+        self._refresh(self.tasks)
         self._following = self.tasks.spawn(self._follow(), name="query-schedulers")
 
     def readiness(self) -> str | None:

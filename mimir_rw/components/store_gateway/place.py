@@ -42,11 +42,14 @@ class RingPlace:
         view: Callable[[], RingView],
         stable_s: float,
         stable_wait_s: float,
+        unregisters_by_default: bool,
         clock: Clock,
     ) -> None:
         """lifecycler: made after this. stable_s: how long the ring must have been the same, which is waited for at most
         stable_wait_s; 0: it need not."""
         self.lifecycler = lifecycler
+        self.unregisters_by_default = unregisters_by_default
+        """Whether it leaves the ring at a stop, as configured."""
         self._view = view
         self._stable_s = stable_s
         self._stable_wait_s = stable_wait_s

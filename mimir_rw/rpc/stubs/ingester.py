@@ -15,7 +15,7 @@ from mimir_rw._native import DecodeError, LabelFrame, WriteBatch, decode_series_
 from mimir_rw.kit.offload import Offload, OffloadFull
 from mimir_rw.model.errors import Internal, MimirError, Overloaded
 from mimir_rw.model.exemplars import SeriesExemplars
-from mimir_rw.model.labels import Matcher, MatchType
+from mimir_rw.model.labels import Matcher
 from mimir_rw.rpc.contracts.ingester import (
     Charge,
     EncodedPart,
@@ -26,6 +26,7 @@ from mimir_rw.rpc.contracts.ingester import (
     TenantStats,
 )
 from mimir_rw.rpc.stubs.fields import Fields, closing, read_fields
+from mimir_rw.rpc.stubs.matchers import MatcherTuple, matcher_tuples, matchers_of, unpacked
 from mimir_rw.rpc.stubs.push import decode_part, push_answer, push_message, push_results, split_push
 from mimir_rw.rpc.transport import CallContext, Message, RpcPeer, RpcPool, RpcRouter
 from mimir_rw.storage.contract import NATIVE_SETS, NativeSeriesSet, SelectHints, SeriesSet
@@ -51,11 +52,10 @@ PART_BYTES = 256 << 10
 _CLIENTS_MAX = 1024
 
 T = TypeVar("T")
-_MatcherTuple = tuple[int, str, str]
 
 
 class _Select(Fields, frozen=True):
-    matchers: list[_MatcherTuple]
+    matchers: list[MatcherTuple]
     mint: int
     maxt: int
     step_ms: int = 0
@@ -70,7 +70,7 @@ class _Slice(Fields, frozen=True):
 
 
 class _Series(Fields, frozen=True):
-    matcher_sets: list[list[_MatcherTuple]]
+    matcher_sets: list[list[MatcherTuple]]
     mint: int
     maxt: int
 
@@ -78,7 +78,7 @@ class _Series(Fields, frozen=True):
 class _Labels(Fields, frozen=True):
     """name: of the label whose values are asked for."""
 
-    matchers: list[_MatcherTuple]
+    matchers: list[MatcherTuple]
     mint: int
     maxt: int
     name: str = ""
@@ -159,7 +159,7 @@ class IngesterClient:
     ) -> SeriesSet:
         """See `Ingester`. Charged slice by slice, as they arrive."""
         fields = _Select(
-            matchers=_tuples(matchers),
+            matchers=matcher_tuples(matchers),
             mint=hints.mint,
             maxt=hints.maxt,
             step_ms=hints.step_ms,
@@ -181,41 +181,41 @@ class IngesterClient:
 
     async def series(self, tenant: str, matcher_sets: Sequence[Sequence[Matcher]], mint: int, maxt: int) -> LabelFrame:
         """See `Ingester`."""
-        answer = await self._ask(_SERIES, _Series([_tuples(m) for m in matcher_sets], mint, maxt), tenant)
+        answer = await self._ask(_SERIES, _Series([matcher_tuples(m) for m in matcher_sets], mint, maxt), tenant)
         return await self._decoded(LabelFrame.from_bytes, answer)
 
     async def label_names(self, tenant: str, matchers: Sequence[Matcher], mint: int, maxt: int) -> list[str]:
         """See `Ingester`."""
-        return _unpacked(_TEXTS, await self._ask(_LABEL_NAMES, _Labels(_tuples(matchers), mint, maxt), tenant))
+        return unpacked(_TEXTS, await self._ask(_LABEL_NAMES, _Labels(matcher_tuples(matchers), mint, maxt), tenant))
 
     async def label_values(
         self, tenant: str, name: str, matchers: Sequence[Matcher], mint: int, maxt: int
     ) -> list[str]:
         """See `Ingester`."""
-        fields = _Labels(_tuples(matchers), mint, maxt, name)
-        return _unpacked(_TEXTS, await self._ask(_LABEL_VALUES, fields, tenant))
+        fields = _Labels(matcher_tuples(matchers), mint, maxt, name)
+        return unpacked(_TEXTS, await self._ask(_LABEL_VALUES, fields, tenant))
 
     async def metadata(self, tenant: str, metric: str | None = None) -> list[MetricMetadata]:
         """See `Ingester`."""
-        entries = _unpacked(_ENTRIES, await self._ask(_METADATA, _Metadata(metric), tenant))
+        entries = unpacked(_ENTRIES, await self._ask(_METADATA, _Metadata(metric), tenant))
         return [MetricMetadata(*entry) for entry in entries]
 
     async def exemplars(
         self, tenant: str, matcher_sets: Sequence[Sequence[Matcher]], mint: int, maxt: int
     ) -> list[SeriesExemplars]:
         """See `IngesterReads`."""
-        fields = _Series([_tuples(matchers) for matchers in matcher_sets], mint, maxt)
-        return _unpacked(_EXEMPLARS, await self._ask(_EXEMPLARS_METHOD, fields, tenant))
+        fields = _Series([matcher_tuples(matchers) for matchers in matcher_sets], mint, maxt)
+        return unpacked(_EXEMPLARS, await self._ask(_EXEMPLARS_METHOD, fields, tenant))
 
     async def all_user_stats(self) -> list[TenantStats]:
         """See `Ingester`."""
         answer = await self._peer.call(_STATS, Message(), timeout_s=self._timeout_s)
-        return [TenantStats(*stats) for stats in _unpacked(_TENANTS, answer.payload)]
+        return [TenantStats(*stats) for stats in unpacked(_TENANTS, answer.payload)]
 
     async def only_here(self) -> dict[str, int]:
         """See `Ingester`."""
         answer = await self._peer.call(_ONLY_HERE, Message(), timeout_s=self._timeout_s)
-        return _unpacked(_TIMES, answer.payload)
+        return unpacked(_TIMES, answer.payload)
 
     async def _ask(self, method: str, fields: Fields, tenant: str) -> bytes | memoryview:
         answer = await self._peer.call(method, Message(fields.as_header()), tenant=tenant, timeout_s=self._timeout_s)
@@ -295,7 +295,7 @@ class _Served:
             grouping=asked.grouping,
             by=asked.by,
         )
-        found = await self._ingester.select(context.tenant, _matchers(asked.matchers), hints)
+        found = await self._ingester.select(context.tenant, matchers_of(asked.matchers), hints)
         start, total = 0, len(found.labels)
         while start < total:
             assert isinstance(found, NATIVE_SETS)
@@ -305,7 +305,7 @@ class _Served:
 
     async def series(self, context: CallContext, message: Message) -> Message:
         asked = read_fields(message.header, _Series)
-        sets = [_matchers(tuples) for tuples in asked.matcher_sets]
+        sets = [matchers_of(tuples) for tuples in asked.matcher_sets]
         found = await self._ingester.series(context.tenant, sets, asked.mint, asked.maxt)
         return Message({}, await self._run(found.to_bytes))
 
@@ -314,14 +314,14 @@ class _Served:
         return Message(
             {},
             _packed(
-                await self._ingester.label_names(context.tenant, _matchers(asked.matchers), asked.mint, asked.maxt)
+                await self._ingester.label_names(context.tenant, matchers_of(asked.matchers), asked.mint, asked.maxt)
             ),
         )
 
     async def label_values(self, context: CallContext, message: Message) -> Message:
         asked = read_fields(message.header, _Labels)
         found = await self._ingester.label_values(
-            context.tenant, asked.name, _matchers(asked.matchers), asked.mint, asked.maxt
+            context.tenant, asked.name, matchers_of(asked.matchers), asked.mint, asked.maxt
         )
         return Message({}, _packed(found))
 
@@ -331,7 +331,7 @@ class _Served:
 
     async def exemplars(self, context: CallContext, message: Message) -> Message:
         asked = read_fields(message.header, _Series)
-        sets = [_matchers(tuples) for tuples in asked.matcher_sets]
+        sets = [matchers_of(tuples) for tuples in asked.matcher_sets]
         found = await self._ingester.exemplars(context.tenant, sets, asked.mint, asked.maxt)
         return Message({}, await self._run(_packed, found))
 
@@ -357,21 +357,3 @@ def _slice(found: NativeSeriesSet, start: int, histograms: bool) -> tuple[int, b
     caller knows them."""
     end = found.part_end(start, PART_BYTES)
     return end, found.encode(start, end, histograms=histograms)
-
-
-def _tuples(matchers: Sequence[Matcher]) -> list[_MatcherTuple]:
-    return [matcher.as_tuple() for matcher in matchers]
-
-
-def _matchers(tuples: Sequence[_MatcherTuple]) -> list[Matcher]:
-    try:
-        return [Matcher(MatchType(kind), name, value) for kind, name, value in tuples]
-    except ValueError as error:
-        raise Internal(f"a message between processes is not as it should be: {error}") from error
-
-
-def _unpacked(decoder: msgspec.msgpack.Decoder[T], data: bytes | memoryview) -> T:
-    try:
-        return decoder.decode(data)
-    except (ValueError, RecursionError) as error:
-        raise Internal(f"an answer between processes does not decode: {error}") from error

@@ -68,6 +68,8 @@ def test_defaults_are_valid_and_survive_the_way_through_text() -> None:
         ("ingester.ring.replication_factor", "3", "1"),
         ("store_gateway.sharding_ring.kvstore.store", "memberlist", "inmemory"),
         ("store_gateway.sharding_ring.replication_factor", "3", "1"),
+        ("blocks_storage.bucket_store.index_cache.inmemory.max_size_bytes", "1073741824", "67108864"),
+        ("blocks_storage.bucket_store.chunks_cache.backend", "", "inmemory"),
         ("ingester.ring.min_ready_duration", "15s", "0s"),
         ("query_scheduler.max_used_instances", "0", "2"),
         ("querier.minimize_ingester_requests_hedging_delay", "3s", "500ms"),
@@ -84,7 +86,7 @@ def test_departures_from_mimir(key: str, mimir: str, ours: str) -> None:
         for placed, departure in departures()
     }
     assert found[key] == (mimir, ours)
-    assert len(found) == 22
+    assert len(found) == 24
 
 
 def test_build_puts_chosen_values_at_their_paths() -> None:

@@ -84,13 +84,12 @@ def test_a_configuration_for_a_single_mimir_process_starts() -> None:
         """)
     assert loaded.config.server.http_listen_port == 9009
     assert [warning.split(" ")[1] for warning in loaded.warnings] == [
-        "blocks_storage.bucket_store",
         "blocks_storage.tsdb.stripe_size",
         "distributor.ha_tracker",
         "ruler_storage",
         "server.grpc_server_max_send_msg_size",
     ]
-    assert loaded.warnings[3] == "m.yaml:16: ruler_storage is not available yet and is ignored (the ruler)"
+    assert loaded.warnings[2] == "m.yaml:16: ruler_storage is not available yet and is ignored (the ruler)"
 
 
 @pytest.mark.parametrize(

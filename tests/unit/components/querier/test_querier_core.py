@@ -1,10 +1,11 @@
 import pytest
 
 from mimir_rw.components.querier.core import check_partial_range, metadata_range
-from mimir_rw.components.querier.queryable import FetchLimits, TenantQueryable
+from mimir_rw.components.querier.queryable import TenantQueryable
 from mimir_rw.config.limits import TenantLimits
 from mimir_rw.model.errors import LimitExceeded
 from mimir_rw.storage.contract import SelectHints
+from mimir_rw.storage.fetch_limits import FetchLimits
 from tests.unit.promql.memory_storage import MemoryQueryable, series
 
 HOUR = 3_600_000

@@ -56,6 +56,7 @@ def come(loop, lifecycler, *, views=lambda now: view_of("a"), stable_s=0.0):
         view=lambda: views(loop.time() - began),
         stable_s=stable_s,
         stable_wait_s=60,
+        unregisters_by_default=True,
         clock=SimClock(loop=loop),
     )
     loop.run_until_complete(place.come(sync))
