@@ -37,7 +37,6 @@ from mimir_rw.rpc.stubs.hand_over import register_write_planner
 from mimir_rw.rpc.stubs.ingester import IngesterClients, register_ingester
 
 _log = get_logger(component="ingester")
-_STORE_AFTER_S = 12 * 3600
 _INDEX_AGE_S_MAX = 3600
 """By then every bucket index has been written anew, or queries say that it is too old."""
 
@@ -117,8 +116,8 @@ class Write:
 
     def _asked_of_the_store_after_s(self, tenant: str) -> int:
         """How old a tenant's samples are when every query asks the store for them, and has an index that has them."""
-        limits = self._base.limits.for_tenant(tenant)
-        return max(limits.query_ingesters_within // 1000, _STORE_AFTER_S) + _INDEX_AGE_S_MAX
+        limits, querier = self._base.limits.for_tenant(tenant), self._base.config.querier
+        return max(limits.query_ingesters_within, querier.query_store_after) // 1000 + _INDEX_AGE_S_MAX
 
     def _shippers(self) -> Callable[[str, Path], Shipper]:
         base = self._base
