@@ -124,6 +124,7 @@ class Cluster:
             secret=self.sim.rng(f"secrets of {process.name}").randbytes,
             machine=Machine(host.name, (InterfaceAddress("eth0", host.address),)),
             one_loop=True,
+            bucket=self.bucket,
         )
         handlers: dict[str, Handler] = {}
         door = Door(handlers)
