@@ -92,8 +92,13 @@ def limit_process(*, address_bytes: int, nice: int) -> None:
 
 
 def peak_memory_bytes() -> int:
-    """The most that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """The most that this process has held; 0 where the system does not say. (ru_maxrss would tell of the parent: it is
+    carried over from before the exec.)"""
+    try:
+        with open("/proc/self/status") as file:
+            return next((int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM:")), 0)
+    except OSError:
+        return 0
 
 
 def cpu_seconds() -> float:

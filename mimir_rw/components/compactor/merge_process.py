@@ -6,7 +6,7 @@ child that crashes or runs out of memory: that is `MergeFailed`, and the parent 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -122,7 +122,7 @@ def checked(merged: Merged) -> Merged:
 
 
 def merge(request: MergeRequest) -> Merged:
-    """In whatever process this is."""
+    """In whatever process this is. What was written is read again: sources are marked for deletion because of it."""
     # Imported late: this module is also loaded by the parent, and the child should hold no more than it needs.
     from mimir_rw._native import DataDamaged, compact_blocks
 
@@ -132,13 +132,29 @@ def merge(request: MergeRequest) -> Merged:
             request.outputs,
             request.segment_bytes,
         )
+        found = tuple(Output(*stats) for stats in outputs)
+        unsound = _problem(d for d, output in zip(request.outputs, found, strict=True) if output.samples)
+        if unsound:
+            # A chunk that is copied is not decoded: it may be that of a source which was not sound before.
+            bad, what = _problem(source.directory for source in request.sources) or (-1, f"the result: {unsound[1]}")
+            return Merged(damaged_source=bad, error=what)
     except DataDamaged as error:
         what, source = error.args
         return Merged(damaged_source=source, error=what)
     except (OSError, MemoryError) as error:
         return Merged(error=str(error) or type(error).__name__)
-    found = tuple(Output(*stats) for stats in outputs)
     return Merged(outputs=found, peak_bytes=peak_memory_bytes(), cpu_s=cpu_seconds())
+
+
+def _problem(directories: Iterable[str]) -> tuple[int, str] | None:
+    """The number of the first block that is not sound, and why; None if all are."""
+    from mimir_rw._native import verify_block_files
+
+    for number, directory in enumerate(directories):
+        report = verify_block_files(directory)
+        if report.problem_count:
+            return number, report.problems[0]
+    return None
 
 
 def _work(request: bytes) -> bytes:
