@@ -6,8 +6,10 @@ One run of a tenant at a time: a timer's run and a question about its index wait
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 
+from mimir_rw.bucket.blocks import fetch_meta
 from mimir_rw.bucket.cleaner import Cleaner, TenantPolicy
 from mimir_rw.bucket.cleaner_metrics import CleanerMetrics
 from mimir_rw.bucket.index_updater import read_index_or_rebuild
@@ -16,18 +18,18 @@ from mimir_rw.bucket.parallel import in_parallel
 from mimir_rw.bucket.tenants import list_tenants, mark_tenant_deleted
 from mimir_rw.config.limits import Limits
 from mimir_rw.formats.bucket_index import BucketIndex
-from mimir_rw.formats.ulid import is_ulid
+from mimir_rw.formats.ulid import is_ulid, ulid_time_ms
 from mimir_rw.kit.clock import Clock
 from mimir_rw.kit.logging import Logger, get_logger
 from mimir_rw.kit.metrics import Metrics
 from mimir_rw.model.errors import MimirError, NotFound, Unavailable
-from mimir_rw.objstore.contract import Bucket
+from mimir_rw.objstore.contract import Bucket, ObjectNotFound
 from mimir_rw.rpc.contracts.hand_over import WrittenIndex
 
 PARTIAL_DELAY_MS_MIN = 4 * 3600 * 1000
 """A shorter one is taken for none, as in Mimir: whoever uploads a block may be slow."""
 SKEW_S_MAX = 60.0
-"""How far ahead the clock of whoever wrote the last index may be."""
+"""How far apart the clocks of those that write to the bucket may be."""
 
 
 class Cleaning:
@@ -99,8 +101,33 @@ class Cleaning:
             index = await self._clean(tenant)
         if index is None:
             raise NotFound(f"tenant {tenant} is being deleted")
+        return WrittenIndex(index.updated_at_s, await self._missing(tenant, blocks, index))
+
+    async def _missing(self, tenant: str, blocks: Sequence[str], index: BucketIndex) -> tuple[str, ...]:
+        """Those whose samples the index does not stand for. A block may be gone because it was compacted and deleted
+        since, or by the retention: an ingester keeps its blocks for as long as the bucket keeps marked ones."""
         there = {block.ulid for block in index.blocks}
-        return WrittenIndex(index.updated_at_s, tuple(ulid for ulid in blocks if ulid not in there))
+        retention_s = policy(self._limits, tenant).retention_s
+        since_ms = self._clock.now_ms() - retention_s * 1000 if retention_s else 0
+        # A block has nothing newer than its name.
+        missing = {ulid for ulid in blocks if ulid not in there and ulid_time_ms(ulid) >= since_ms}
+        if missing:
+            missing -= await self._sources(tenant, index, min(map(ulid_time_ms, missing)))
+        return tuple(ulid for ulid in blocks if ulid in missing)
+
+    async def _sources(self, tenant: str, index: BucketIndex, since_ms: int) -> set[str]:
+        """What the blocks that were compacted since then, and stay, were made of."""
+        marked = {mark.ulid for mark in index.deletion_marks}
+        found: set[str] = set()
+
+        async def read(ulid: str) -> None:
+            with contextlib.suppress(ObjectNotFound):  # compacted once more just now: it comes with the next index
+                found.update((await fetch_meta(self._bucket, tenant, ulid)).compaction.sources)
+
+        since_s = since_ms // 1000 - SKEW_S_MAX
+        compacted = (b for b in index.blocks if b.level > 1 and b.ulid not in marked and b.uploaded_at_s >= since_s)
+        await in_parallel([block.ulid for block in compacted], read)
+        return found
 
     async def mark_tenant_deleted(self, tenant: str) -> None:
         await mark_tenant_deleted(self._bucket, tenant, now_ms=self._clock.now_ms())

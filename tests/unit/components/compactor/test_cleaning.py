@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from mimir_rw.bucket.cleaner import Cleaner, CleanerSettings
 from mimir_rw.bucket.cleaner_metrics import CleanerMetrics
 from mimir_rw.bucket.index_updater import read_index
-from mimir_rw.bucket.layout import bucket_index_key
+from mimir_rw.bucket.layout import bucket_index_key, meta_key
 from mimir_rw.components.compactor.cleaning import Cleaning, policy
 from mimir_rw.config.limits import Limits, TenantLimits
+from mimir_rw.formats.block_meta import BlockCompaction
+from mimir_rw.formats.ulid import make_ulid
 from mimir_rw.kit.metrics import Metrics
 from mimir_rw.model.errors import NotFound, Unavailable
 from tests.unit.components.compactor.bucket_states import HOUR_MS, ulid
@@ -84,6 +87,23 @@ def test_an_index_that_is_asked_for_is_newer_than_the_last(tmp_path: Path) -> No
     versions = run(ask())
     assert [missing for _, missing in versions] == [(ulid("z"),)] * 3
     assert versions[0][0] < versions[1][0] < versions[2][0]
+
+
+def test_a_block_that_was_compacted_and_is_gone_is_not_missed(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    meta = run(world.block("c", 0, ramp(1, 0)))
+    a, b, other = (make_ulid(world.clock.ms - HOUR_MS, bytes([number] * 10)) for number in range(3))
+    made = dataclasses.replace(meta, compaction=BlockCompaction(level=2, sources=(a, b)))
+    run(world.memory.upload(meta_key(TENANT, meta.ulid), made.encode()))
+    assert run(cleaning(world).rewrite_index(TENANT, [a, b, other])).missing == (other,)
+
+
+def test_a_block_that_the_retention_took_is_not_missed(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    run(world.block("a", 200, ramp(1, 200)))
+    now, old = (make_ulid(world.clock.ms - hours * HOUR_MS, bytes(10)) for hours in (0, 101))
+    work = cleaning(world, compactor_blocks_retention_period=100 * HOUR_MS)
+    assert run(work.rewrite_index(TENANT, [now, old])).missing == (now,)
 
 
 def test_an_index_far_in_the_future_is_not_waited_for(tmp_path: Path) -> None:
