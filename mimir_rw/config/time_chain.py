@@ -19,6 +19,11 @@ def shipped_within_ms(config: Config) -> int:
     return tsdb.block_range_ms * 3 // 2 + lag
 
 
+def indexed_within_ms(config: Config) -> int:
+    """How long after a block was shipped queriers go by an index that has it, at the latest, if all is well."""
+    return config.compactor.cleanup_interval + 2 * config.blocks_storage.bucket_store.sync_interval
+
+
 def stale_ms_max(config: Config) -> int:
     """How old a bucket index may be that is used at all: before any block that it names can be gone."""
     return config.compactor.deletion_delay - config.blocks_storage.bucket_store.sync_interval

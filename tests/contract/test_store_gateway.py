@@ -158,7 +158,7 @@ class Nobody:
     """Ingesters that must not be asked."""
 
 
-def querier(gateway, view, indexes, ingesters, *, settings=None, limits=None, now_ms=None):
+def querier(gateway, view, indexes, ingesters, *, settings=None, limits=None, now_ms=None, unshipped_from_ms=None):
     class Clock(SystemClock):
         def now_ms(self):
             return now_ms if now_ms is not None else super().now_ms()
@@ -180,6 +180,7 @@ def querier(gateway, view, indexes, ingesters, *, settings=None, limits=None, no
         indexes=indexes,
         settings=settings or SourceSettings(0, 3 * HOUR, 10**15, 10**15, HOUR),
         handed_over=lambda tenant: (),
+        unshipped_from_ms=lambda tenant: unshipped_from_ms,
         limits=limits,
         offload=offload,
         clock=Clock(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mimir_rw.api.query import QueryApi
 from mimir_rw.app.build.base import Base
 from mimir_rw.app.build.cluster import Cluster
@@ -11,11 +13,13 @@ from mimir_rw.components.querier.executor import QueryExecutor
 from mimir_rw.components.querier.hand_over import RecordConfirmer
 from mimir_rw.components.querier.ring_ingesters import RingIngesters, RingReadSettings
 from mimir_rw.components.querier.service import QuerierService
+from mimir_rw.components.querier.unshipped import Holder, Unshipped
 from mimir_rw.components.query_frontend.dispatch import Dispatcher, DispatchSettings
 from mimir_rw.components.query_frontend.service import QueryFrontendService
 from mimir_rw.components.query_scheduler.discovery import LocalScheduler, RingSchedulers
 from mimir_rw.components.query_scheduler.service import QuerySchedulerService
 from mimir_rw.config.consistency import zone_of
+from mimir_rw.config.time_chain import indexed_within_ms
 from mimir_rw.kit.service import Service
 from mimir_rw.promql.ast import selector_matchers
 from mimir_rw.promql.engine import Engine, EngineOptions
@@ -24,6 +28,7 @@ from mimir_rw.promql.parser import parse_expression, parse_selector
 from mimir_rw.promql.printer import pretty
 from mimir_rw.promql.syntax_json import syntax_object
 from mimir_rw.ring.desc import InstanceDesc
+from mimir_rw.ring.operations import READ
 from mimir_rw.rpc.contracts.ingester import IngesterReads
 from mimir_rw.rpc.contracts.scheduler import LocalResults, QueryResults, SchedulerDirectory
 from mimir_rw.rpc.stubs.hand_over import register_record_follower
@@ -119,13 +124,14 @@ class Read:
             ),
             parsed=self._parsed,
         )
-        reads = self._store.both(self._ingesters())
+        unshipped = Unshipped(holders=self._holders, keep_s=indexed_within_ms(base.config) / 1000, clock=base.clock)
+        reads = self._store.both(self._ingesters(), unshipped)
         records, indexes = self._cluster.hand_over_records, self._store.querier_indexes
         register_record_follower(self._cluster.router, RecordConfirmer(records=records.current, indexes=indexes))
         return QuerierService(
             querier_id=self._cluster.instance_id,
             executor=QueryExecutor(limits=base.limits, ingesters=reads, engine=engine, clock=base.clock),
-            refresh=indexes.start,
+            refresh=(indexes.start, unshipped.start),
             directory=self._schedulers(),
             slots=config.max_concurrent,
             drain_s=self._drain_s,
@@ -156,6 +162,18 @@ class Read:
             rng=base.rng,
             metrics=base.metrics,
         )
+
+    def _holders(self) -> Sequence[Holder]:
+        """The ingesters that may have something alone."""
+        base, ring = self._base, self._cluster.rings["ingester"]
+        if base.config.ingester.ring.kvstore.store == "inmemory":
+            return [self._write.local_ingester]
+        return [self._holder(each) for each in ring.view().healthy_instances(READ, now_s=ring.now_s())]
+
+    def _holder(self, instance: InstanceDesc) -> Holder:
+        if "ingester" in self._base.components and instance.id == self._cluster.ring_identity("ingester").id:
+            return self._write.local_ingester
+        return self._write.ingesters.peer(instance.addr)
 
     def _ingester(self, instance: InstanceDesc) -> IngesterReads:
         if "ingester" in self._base.components and instance.id == self._cluster.ring_identity("ingester").id:

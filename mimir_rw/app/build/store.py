@@ -16,6 +16,7 @@ from mimir_rw.cache.tiered import TieredCache
 from mimir_rw.components.querier.both_sources import BothSources
 from mimir_rw.components.querier.ring_stores import RingStores, StoreReadSettings
 from mimir_rw.components.querier.sources import SourceSettings
+from mimir_rw.components.querier.unshipped import Unshipped
 from mimir_rw.components.store_gateway.block_reader import BlockReader
 from mimir_rw.components.store_gateway.catalogue import Catalogue, CatalogueSettings
 from mimir_rw.components.store_gateway.gate import Gate
@@ -106,7 +107,7 @@ class Store:
         base.apis[COMPONENT] = StoreGatewayPages(gateway=gateway, clock=base.clock, root=base.prefixes.root)
         return gateway
 
-    def both(self, ingesters: IngesterReads) -> IngesterReads:
+    def both(self, ingesters: IngesterReads, unshipped: Unshipped) -> IngesterReads:
         """Ingesters, and the store for what is older."""
         base, cluster, config = self._base, self._cluster, self._base.config
         self.querier_indexes = self._indexes("querier")
@@ -130,6 +131,7 @@ class Store:
                 stale_ms_max=stale_ms_max(config),
                 ignore_marks_after_ms=self._config.ignore_deletion_mark_while_querying_delay,
             ),
+            unshipped_from_ms=unshipped.oldest_ms,
             handed_over=lambda tenant: cluster.hand_over_records.current().served(tenant, base.clock.now_ms() // 1000),
             limits=base.limits,
             offload=base.offload,

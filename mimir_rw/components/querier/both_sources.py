@@ -52,17 +52,20 @@ class BothSources:
         indexes: Indexes,
         settings: SourceSettings,
         handed_over: Callable[[str], Sequence[StoredRange]],
+        unshipped_from_ms: Callable[[str], int | None],
         limits: Limits,
         offload: Offload,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        """handed_over: ranges of a tenant that the store is asked for whatever the settings say."""
+        """handed_over: ranges of a tenant that the store is asked for whatever the settings say. unshipped_from_ms:
+        from when on ingesters are asked, whatever they say."""
         self._ingesters = ingesters
         self._stores = stores
         self._indexes = indexes
         self._settings = settings
         self._handed_over = handed_over
+        self._unshipped_from_ms = unshipped_from_ms
         self._limits = limits
         self._offload = offload
         self._clock = clock
@@ -167,6 +170,7 @@ class BothSources:
             settings=self._settings,
             ranges=ranges,
             index=index,
+            unshipped_from_ms=self._unshipped_from_ms(tenant),
         )
         self._blocks.inc(len(plan.blocks))
         if plan.stale:

@@ -10,7 +10,7 @@ finishes what it has. On the event loop only.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mimir_rw.components.querier.executor import QueryExecutor
 from mimir_rw.components.querier.pull import SchedulerPull
@@ -43,7 +43,7 @@ class QuerierService(Service):
         *,
         querier_id: str,
         executor: QueryExecutor,
-        refresh: Callable[[TaskSupervisor], None],
+        refresh: Sequence[Callable[[TaskSupervisor], None]],
         directory: SchedulerDirectory,
         slots: int,
         drain_s: float,
@@ -53,9 +53,9 @@ class QuerierService(Service):
         rng: Rng,
         metrics: Metrics,
     ) -> None:
-        """refresh: starts what keeps up to date what queries go by. slots: queries carried out at once; drain_s: how
-        long a stopping querier waits for them. local, frontend: the query-frontend at an address, when it is in this
-        process and when it is not."""
+        """refresh: each starts what keeps up to date what queries go by. slots: queries carried out at once; drain_s:
+        how long a stopping querier waits for them. local, frontend: the query-frontend at an address, when it is in
+        this process and when it is not."""
         super().__init__("querier")
         self._id = querier_id
         self._executor = executor
@@ -83,7 +83,8 @@ class QuerierService(Service):
         )
 
     async def start_up(self) -> None:
-        self._refresh(self.tasks)
+        for start in self._refresh:
+            start(self.tasks)
         self._following = self.tasks.spawn(self._follow(), name="query-schedulers")
 
     def readiness(self) -> str | None:

@@ -75,11 +75,14 @@ def plan_sources(
     settings: SourceSettings,
     ranges: Sequence[tuple[int, int]],
     index: BucketIndex,
+    unshipped_from_ms: int | None = None,
 ) -> SourcePlan:
-    """ranges: of `stored_ranges`. index: one of time 0 says that the tenant has no blocks. Raises Unavailable when the
-    index is too old and ingesters do not have what it may lack."""
+    """ranges: of `stored_ranges`. unshipped_from_ms: from when on ingesters may have what no block has. index: one of
+    time 0 says that the tenant has no blocks. Raises Unavailable when the index is too old and ingesters do not have
+    what it may lack."""
     ingesters_from = now_ms - ingesters_within_ms if ingesters_within_ms else None
     asked = ingesters_from is None or maxt >= ingesters_from
+    asked = asked or (unshipped_from_ms is not None and maxt >= unshipped_from_ms)
     if not index.updated_at_s or not ranges:
         return SourcePlan(ingesters=asked)
     first, last = min(start for start, _ in ranges), max(end for _, end in ranges)

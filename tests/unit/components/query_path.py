@@ -226,7 +226,7 @@ class Parts:
         """frontend: a function that gives it, or its `Unencoded` side where not local."""
         engine = Engine(clock=self.clock, offload=self.offload)
         return QuerierService(
-            refresh=lambda tasks: None,
+            refresh=(),
             querier_id=name,
             executor=QueryExecutor(limits=self.tenants, ingesters=ingester, engine=engine, clock=self.clock),
             directory=directory,

@@ -218,6 +218,14 @@ async def test_answers_of_both_are_one(bucket, gateway):
     assert ingesters.asked == 1
 
 
+async def test_ingesters_are_asked_for_what_only_they_have_however_old(bucket, gateway):
+    await filled(bucket)
+    ingesters = Ingesters()
+    reads = reading(three(gateway), gateway.indexes, ingesters, unshipped_from_ms=PAST + HOUR)
+    assert "only_new" in await reads.label_names(TENANT, [], PAST, PAST + 2 * HOUR)
+    assert "only_new" not in await reads.label_names(TENANT, [], PAST, PAST + HOUR // 2)
+
+
 async def test_series_are_charged_once_and_bytes_as_they_come(bucket, gateway):
     await filled(bucket)
     charged = []
