@@ -372,3 +372,75 @@ fn a_chunk_outside_of_its_block_is_damage() {
         2
     );
 }
+
+/// A seeded sequence of numbers.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// Samples cut into chunks at random places; some chunks of one sample.
+fn cut(samples: &[(i64, f64)], chance: &mut Chance) -> Vec<Chunk> {
+    let mut chunks = Vec::new();
+    let mut rest = samples;
+    while !rest.is_empty() {
+        let size = [1, 3, 20, 120, 240][chance.below(5) as usize].min(rest.len());
+        chunks.push(floats(&rest[..size]));
+        rest = &rest[size..];
+    }
+    chunks
+}
+
+#[test]
+fn any_blocks_hold_the_same_samples_when_merged() {
+    for seed in 0..60 {
+        let mut chance = Chance(seed);
+        let mut bench = Bench::new(&format!("merge-any-{seed}"));
+        let mut expected: BTreeMap<String, BTreeMap<i64, f64>> = BTreeMap::new();
+        let mut sources = Vec::new();
+        for _ in 0..1 + chance.below(5) {
+            let mut series = Vec::new();
+            let (from, length) = (chance.below(1000) as i64, 1 + chance.below(1500) as i64);
+            for job in 0..30 {
+                let kept = chance.below(4);
+                let samples: Vec<(i64, f64)> = (from..from + length)
+                    .filter(|t| t % 3 == 0 && (kept == 0 || chance.below(4) < kept))
+                    .map(|t| (t, (t * job as i64) as f64))
+                    .collect();
+                if !samples.is_empty() {
+                    let name = format!("__name__=up,job=j{job:04}");
+                    expected
+                        .entry(name)
+                        .or_default()
+                        .extend(samples.iter().copied());
+                    series.push((labels(job), cut(&samples, &mut chance)));
+                }
+            }
+            sources.push(bench.block(&series));
+        }
+        let outputs = 1 + chance.below(3) as usize;
+        let (paths, stats) = bench.merged(&sources, outputs);
+        let mut found = BTreeMap::new();
+        for (path, stats) in paths.iter().zip(&stats) {
+            let series = read(path);
+            assert_eq!(stats.series, series.len() as u64);
+            for (name, chunks) in series {
+                let all = samples(&chunks);
+                assert!(all.is_sorted_by(|a, b| a.0 < b.0));
+                assert!(
+                    found
+                        .insert(name, all.into_iter().collect::<BTreeMap<_, _>>())
+                        .is_none()
+                );
+            }
+        }
+        assert_eq!(found, expected, "seed {seed}");
+    }
+}
