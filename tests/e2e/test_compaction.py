@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.processes import Answer, Process, metric, metrics, mimir_rw, need, request
+from tests.e2e.remote_write import Sender
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -195,6 +196,59 @@ def test_a_process_killed_while_it_compacts_leaves_nothing_behind(
     process = start()
     until(lambda: len(bucket.live()) == 1, "all is compacted", process)
     assert dump(promtool, bucket.live(), tmp_path / "after") == before
+
+
+@pytest.mark.slow
+def test_blocks_are_compacted_while_samples_come_in(
+    bucket: Bucket, start: Callable[..., Process], tmp_path: Path
+) -> None:
+    """Heads are cut every two seconds of samples, and the process is killed now and then; at the end the ingester's
+    disk is gone too. Every acknowledged sample is answered, once."""
+    flags = (
+        "-log.level=warn",
+        "-blocks-storage.tsdb.block-ranges-period=2s",
+        "-blocks-storage.tsdb.head-compaction-interval=100ms",
+        "-blocks-storage.tsdb.ship-interval=200ms",
+        "-compactor.block-ranges=2s,10s,60s",
+        "-compactor.compaction-interval=200ms",
+        "-compactor.cleanup-interval=200ms",
+        "-querier.query-store-after=0s",
+        "-blocks-storage.bucket-store.ignore-blocks-within=0s",
+        "-blocks-storage.bucket-store.sync-interval=1s",
+        "-blocks-storage.bucket-store.ignore-deletion-marks-delay=2s",
+        "-blocks-storage.bucket-store.ignore-deletion-marks-while-querying-delay=1s",
+    )
+    process = start(*flags)
+    start_ms = int(time.time() * 1000) - 600_000
+    senders = [Sender(process.port, f"s{number}", 20, start_ms) for number in range(3)]
+    for sender in senders:
+        sender.start()
+    for _ in range(5):
+        time.sleep(2.0)
+        process.kill()
+        process.start()
+    time.sleep(2.0)
+    for sender in senders:
+        sender.finish()
+    assert sum(len(sender.acknowledged) for sender in senders) > 200
+    for sender in senders:
+        sender.check(process.url + "/prometheus")
+    assert request(process.url + "/ingester/flush?wait=true", method="POST").status == 204
+
+    def settled() -> bool:
+        """One block a minute, and none that is small."""
+        metas = [json.loads((block / "meta.json").read_text()) for block in bucket.live()]
+        minutes = [meta["minTime"] // 60_000 for meta in metas]
+        return len(minutes) == len(set(minutes)) and max(meta["compaction"]["level"] for meta in metas) > 1
+
+    until(settled, "compacted blocks are left", process)
+    for sender in senders:
+        sender.check(process.url + "/prometheus")
+    assert process.stop() == 0
+    shutil.rmtree(tmp_path / "tsdb")
+    process.start()
+    for sender in senders:
+        sender.check(process.url + "/prometheus")
 
 
 # -- uploads ----------------------------------------------------------------------------------------------------------
