@@ -95,15 +95,16 @@ pub fn histogram_statistics(
         return Ok(columns.clone());
     };
     let bare = py.detach(|| {
-        let mut bare = samples.clone();
         let items = (0..columns.rows()).flat_map(|row| {
             let (times, items) = samples.row(row);
             without_buckets(times, items, windows)
         });
-        bare.column = HistogramColumn {
+        let column = HistogramColumn {
             items: items.collect(),
         };
-        columns.clone().with_histograms(bare)
+        columns
+            .floats()
+            .with_histograms(samples.with_column(column))
     });
     bare.map_err(PyValueError::new_err)
 }

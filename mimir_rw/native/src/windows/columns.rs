@@ -50,6 +50,16 @@ impl HistogramSamples {
         self.start_ts.as_ref().map(|starts| &starts[range])
     }
 
+    /// Others at the same times.
+    pub fn with_column(&self, column: HistogramColumn) -> Self {
+        Self {
+            offsets: self.offsets.clone(),
+            ts: self.ts.clone(),
+            column,
+            start_ts: self.start_ts.clone(),
+        }
+    }
+
     fn with_rows(rows: usize) -> Self {
         Self {
             offsets: vec![0; rows + 1],
@@ -150,6 +160,17 @@ impl SampleColumns {
         }
         self.start_ts = start_ts.iter().any(|&start| start != 0).then_some(start_ts);
         Ok(self)
+    }
+
+    /// Without histograms.
+    pub fn floats(&self) -> Self {
+        Self {
+            offsets: self.offsets.clone(),
+            ts: self.ts.clone(),
+            values: self.values.clone(),
+            start_ts: self.start_ts.clone(),
+            histograms: None,
+        }
     }
 
     pub fn histograms(&self) -> Option<&HistogramSamples> {

@@ -52,7 +52,7 @@ struct Window<'a> {
 impl<'a> Window<'a> {
     /// None where the series has nothing to say about the window. span: of what it may see, not empty.
     fn cut(
-        timeline: &'a Timeline,
+        timeline: &'a Timeline<'a>,
         span: Span,
         bounds: (i64, i64),
         geometry: &Geometry,
@@ -187,7 +187,7 @@ impl Function {
 }
 
 /// Changes or resets from the anchor on, the last sample at or before the start, whatever it is.
-fn transitions(timeline: &Timeline, function: Function, span: Span, start: i64) -> Cell {
+fn transitions(timeline: &Timeline<'_>, function: Function, span: Span, start: i64) -> Cell {
     let after = span.lo + timeline.ts[span.lo..span.hi].partition_point(|&t| t <= start);
     if after >= span.hi {
         return Cell::Empty;
@@ -202,7 +202,7 @@ fn transitions(timeline: &Timeline, function: Function, span: Span, start: i64) 
 
 /// None where the float kernel's result stands.
 fn cell(
-    timeline: &Timeline,
+    timeline: &Timeline<'_>,
     function: Function,
     span: Span,
     end: i64,
@@ -295,7 +295,7 @@ pub fn window_extended_mixed<'py>(
 }
 
 /// The cell at time t of the samples in span, between its neighbours or, after the last, that one.
-fn smooth_at(timeline: &Timeline, span: Span, t: i64, met: &mut u32) -> Cell {
+fn smooth_at(timeline: &Timeline<'_>, span: Span, t: i64, met: &mut u32) -> Cell {
     let floats = timeline.float_count(span.lo, span.hi);
     if floats > 0 && floats < span.hi - span.lo {
         *met |= flags::MIXED_KINDS;
@@ -308,11 +308,11 @@ fn smooth_at(timeline: &Timeline, span: Span, t: i64, met: &mut u32) -> Cell {
     }
     let before = if exact { next } else { next - 1 };
     let alone = exact || next == span.hi;
-    match (&timeline.samples[before], alone) {
-        (Sample::Float(value), true) => Cell::Float(*value),
+    match (timeline.samples[before], alone) {
+        (Sample::Float(value), true) => Cell::Float(value),
         (Sample::Float(value), false) => {
             let after = timeline.float(next).unwrap_or(f64::NAN);
-            let points = ((timeline.ts[before], *value), (timeline.ts[next], after));
+            let points = ((timeline.ts[before], value), (timeline.ts[next], after));
             Cell::Float(interpolate(points.0, points.1, t, false))
         }
         (Sample::Histogram(histogram), true) if exact => Cell::Histogram(histogram.clone()),

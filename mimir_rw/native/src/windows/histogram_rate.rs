@@ -41,7 +41,7 @@ pub(super) fn reconciled(noted: Noted, flag: u32) -> u32 {
 }
 
 impl RateRow {
-    pub fn load(&mut self, timeline: &Timeline, kind: Extrapolated) {
+    pub fn load(&mut self, timeline: &Timeline<'_>, kind: Extrapolated) {
         self.resets.clear();
         self.overlaps.clear();
         if kind != Extrapolated::Delta {
@@ -63,7 +63,7 @@ impl RateRow {
     /// None where the result of the kernel of plain floats stands.
     pub fn cell(
         &self,
-        timeline: &Timeline,
+        timeline: &Timeline<'_>,
         kind: Extrapolated,
         window: &Window,
         floats: bool,
@@ -84,7 +84,7 @@ impl RateRow {
         })
     }
 
-    fn floats(&self, timeline: &Timeline, kind: Extrapolated, window: &Window) -> Cell {
+    fn floats(&self, timeline: &Timeline<'_>, kind: Extrapolated, window: &Window) -> Cell {
         let Span { lo, hi } = window.span;
         let value = |at| timeline.float(at).unwrap_or(f64::NAN);
         let first = value(lo);
@@ -104,7 +104,7 @@ impl RateRow {
 
     fn histograms(
         &self,
-        timeline: &Timeline,
+        timeline: &Timeline<'_>,
         kind: Extrapolated,
         window: &Window,
         met: &mut u32,
@@ -141,7 +141,7 @@ impl RateRow {
     /// Last minus first histogram, plus those before resets; compacted.
     fn difference(
         &self,
-        timeline: &Timeline,
+        timeline: &Timeline<'_>,
         kind: Extrapolated,
         span: Span,
         met: &mut u32,
@@ -156,7 +156,7 @@ impl RateRow {
 
     fn subtract(
         &self,
-        timeline: &Timeline,
+        timeline: &Timeline<'_>,
         kind: Extrapolated,
         span: Span,
         met: &mut u32,
@@ -229,7 +229,7 @@ struct Factor {
 /// What the rise between first and last sample is multiplied with to cover the window. to_zero: first value by rise, of
 /// a counter that rose. None: a single sample, and nothing to compare it with.
 fn factor(
-    timeline: &Timeline,
+    timeline: &Timeline<'_>,
     kind: Extrapolated,
     window: &Window,
     to_zero: Option<f64>,
@@ -279,7 +279,7 @@ pub struct LastTwo {
 }
 
 impl LastTwo {
-    pub fn cell(&self, timeline: &Timeline, span: Span, met: &mut u32) -> Cell {
+    pub fn cell(&self, timeline: &Timeline<'_>, span: Span, met: &mut u32) -> Cell {
         if span.hi - span.lo < 2 {
             return Cell::Empty;
         }

@@ -75,15 +75,15 @@ impl Family {
 
 /// One row on its way.
 #[derive(Default)]
-struct Row {
-    timeline: Timeline,
+struct Row<'a> {
+    timeline: Timeline<'a>,
     /// Prefix sums of changes or resets.
     until: Vec<u64>,
     rate: RateRow,
 }
 
-impl Row {
-    fn load(&mut self, cols: &SampleColumns, row: usize, family: Family, with_starts: bool) {
+impl<'a> Row<'a> {
+    fn load(&mut self, cols: &'a SampleColumns, row: usize, family: Family, with_starts: bool) {
         self.timeline.load(cols, row, with_starts);
         let (timeline, until) = (&self.timeline, &mut self.until);
         match family {
@@ -157,10 +157,10 @@ impl Row {
     }
 }
 
-fn cell_of(sample: &Sample) -> Cell {
+fn cell_of(sample: &Sample<'_>) -> Cell {
     match sample {
         Sample::Float(value) => Cell::Float(*value),
-        Sample::Histogram(histogram) => Cell::Histogram(histogram.clone()),
+        Sample::Histogram(histogram) => Cell::Histogram((*histogram).clone()),
     }
 }
 

@@ -7,24 +7,24 @@ use super::is_stale;
 use super::start_time::{self, Stamp};
 use crate::histogram::FloatHistogram;
 
-#[derive(Clone, Debug)]
-pub enum Sample {
+#[derive(Clone, Copy, Debug)]
+pub enum Sample<'a> {
     Float(f64),
-    Histogram(Arc<FloatHistogram>),
+    Histogram(&'a Arc<FloatHistogram>),
 }
 
 /// Reused from row to row. `floats[i]`: how many of the first i samples are floats.
 #[derive(Default)]
-pub struct Timeline {
+pub struct Timeline<'a> {
     pub ts: Vec<i64>,
-    pub samples: Vec<Sample>,
+    pub samples: Vec<Sample<'a>>,
     /// 0 where it is not known; all 0 unless start timestamps are in use.
     pub starts: Vec<i64>,
     floats: Vec<usize>,
 }
 
-impl Timeline {
-    pub fn load(&mut self, cols: &SampleColumns, row: usize, with_starts: bool) {
+impl<'a> Timeline<'a> {
+    pub fn load(&mut self, cols: &'a SampleColumns, row: usize, with_starts: bool) {
         self.ts.clear();
         self.samples.clear();
         self.starts.clear();
@@ -44,7 +44,7 @@ impl Timeline {
                 i += 1;
             } else {
                 if !items[j].is_stale() {
-                    let sample = Sample::Histogram(items[j].clone());
+                    let sample = Sample::Histogram(&items[j]);
                     self.push(h_ts[j], h_starts.map_or(0, |s| s[j]), sample);
                 }
                 j += 1;
@@ -52,7 +52,7 @@ impl Timeline {
         }
     }
 
-    fn push(&mut self, t: i64, start: i64, sample: Sample) {
+    fn push(&mut self, t: i64, start: i64, sample: Sample<'a>) {
         let floats =
             self.floats[self.samples.len()] + usize::from(matches!(sample, Sample::Float(_)));
         self.floats.push(floats);
@@ -88,8 +88,8 @@ impl Timeline {
         }
     }
 
-    pub fn histogram(&self, at: usize) -> Option<&Arc<FloatHistogram>> {
-        match &self.samples[at] {
+    pub fn histogram(&self, at: usize) -> Option<&'a Arc<FloatHistogram>> {
+        match self.samples[at] {
             Sample::Float(_) => None,
             Sample::Histogram(histogram) => Some(histogram),
         }
