@@ -1,5 +1,7 @@
 //! Counter resets between two histograms that follow each other (promql-notes.md 13).
 
+use std::iter::Peekable;
+
 use super::arithmetic::within_zero_bucket;
 use super::bounds::{custom_bound, exponential_bound};
 use super::layout::reduced;
@@ -52,11 +54,8 @@ impl FloatHistogram {
             if !beyond {
                 continue;
             }
-            while current.next_if(|&(other, _)| other < index).is_some() {}
-            match current.next_if(|&(other, _)| other == index) {
-                Some((_, now)) if now < count => return true,
-                None if count != 0.0 => return true,
-                _ => {}
+            if let Some(fell) = bucket_fell(&mut current, index, count) {
+                return fell;
             }
         }
         false
@@ -89,14 +88,26 @@ impl FloatHistogram {
 
     fn side_fell_by_index(&self, previous: &Buckets) -> bool {
         let mut current = self.positive.iter().peekable();
-        previous.iter().any(|(index, count)| {
-            while current.next_if(|&(other, _)| other < index).is_some() {}
-            match current.next_if(|&(other, _)| other == index) {
-                Some((_, now)) => now < count,
-                None => count != 0.0,
-            }
-        })
+        let mut fell =
+            (previous.iter()).filter_map(|(index, count)| bucket_fell(&mut current, index, count));
+        fell.next().unwrap_or(false)
     }
+}
+
+/// Whether a bucket is lower than before; None if it is not and those after it decide. As the reference has it: where
+/// there are no more buckets now, the first of those left over decides for all, though it may be the only empty one.
+fn bucket_fell(
+    current: &mut Peekable<impl Iterator<Item = (i64, f64)>>,
+    index: i64,
+    before: f64,
+) -> Option<bool> {
+    while current.next_if(|&(other, _)| other < index).is_some() {}
+    let fell = match current.peek() {
+        None => return Some(before != 0.0),
+        Some(&(other, now)) if other == index => now < before,
+        Some(_) => before != 0.0,
+    };
+    fell.then_some(true)
 }
 
 /// Takes the counts of custom buckets, one stretch of bounds after the other.
@@ -123,5 +134,52 @@ impl<'a> Rollup<'a> {
             sum += count;
         }
         sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::histogram::Span;
+
+    fn with(spans: &[(i32, u32)], counts: &[f64]) -> FloatHistogram {
+        let span = |&(offset, length): &(i32, u32)| Span { offset, length };
+        FloatHistogram {
+            count: 10.0,
+            positive: Buckets {
+                spans: spans.iter().map(span).collect(),
+                counts: counts.to_vec(),
+            },
+            ..FloatHistogram::default()
+        }
+    }
+
+    #[test]
+    fn a_bucket_that_falls_or_goes_is_a_reset() {
+        let before = with(&[(0, 3)], &[1.0, 2.0, 0.0]);
+        let cases: [(&[(i32, u32)], &[f64], bool); 6] = [
+            (&[(0, 3)], &[1.0, 2.0, 0.0], false),
+            (&[(0, 3)], &[1.0, 1.0, 0.0], true),
+            (&[(0, 2)], &[1.0, 2.0], false),
+            (&[(1, 2)], &[3.0, 3.0], true),
+            (&[(0, 1), (4, 1)], &[1.0, 9.0], true),
+            (&[(0, 1)], &[1.0], true),
+        ];
+        for (spans, counts, reset) in cases {
+            assert_eq!(
+                with(spans, counts).is_reset_after(&before),
+                reset,
+                "{spans:?} {counts:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn behind_the_last_bucket_the_first_left_over_decides() {
+        let before = with(&[(0, 3)], &[1.0, 0.0, 2.0]);
+        assert!(!with(&[(0, 1)], &[1.0]).is_reset_after(&before));
+        assert!(with(&[(0, 2)], &[1.0, 1.0]).is_reset_after(&before));
+        assert!(with(&[(0, 1), (4, 1)], &[1.0, 1.0]).is_reset_after(&before));
+        assert!(!with(&[], &[]).is_reset_after(&with(&[(0, 2)], &[0.0, 3.0])));
     }
 }
