@@ -21,6 +21,7 @@ from mimir_rw.promql.ast import Expr, MatrixSelector, SubqueryExpr
 from mimir_rw.promql.exec.annotations import Annotations
 from mimir_rw.promql.exec.dispatch import OPERATORS
 from mimir_rw.promql.exec.evaluation import BATCH_BYTES, Deadline, Evaluation
+from mimir_rw.promql.exec.extended_samples import extended_samples
 from mimir_rw.promql.exec.functions_range import windows
 from mimir_rw.promql.exec.memory import MemoryAccount
 from mimir_rw.promql.exec.shared_values import SharedValues
@@ -71,7 +72,8 @@ class EngineOptions:
 class QueryLimits:
     """Of one query. None: the engine's own. memory_bytes_max 0: no limit.
 
-    explain: the result comes with an explanation. count_samples: its statistics with samples by step.
+    explain: the result comes with an explanation. count_samples: its statistics with samples by step. type_labels: the
+    label `__type__` says what is a counter, not the name.
     """
 
     timeout_s: float | None = None
@@ -80,6 +82,7 @@ class QueryLimits:
     explain: bool = False
     count_samples: bool = False
     delayed_name_removal: bool | None = None
+    type_labels: bool = False
 
 
 class Engine:
@@ -198,6 +201,7 @@ class Engine:
             shared=SharedValues(plan.repeated) if plan.repeated.classes else None,
             batch_bytes=self._options.batch_bytes,
             start_timestamps=self._options.start_timestamps,
+            type_labels=limits.type_labels,
             tracer=Tracer(monotonic=self._clock.monotonic, notes=plan.notes()) if limits.explain else None,
         )
 
@@ -281,8 +285,11 @@ def _matrix(value: Vector | Scalar, count: int) -> Vector:
 
 
 def _range_samples(ev: Evaluation, node: MatrixSelector | SubqueryExpr) -> RangeSamples:
-    source = windows(ev, node, "a range vector as the result")
-    columns = SampleColumns.concat([batch.drop_stale() for batch in source.batches()])
+    if isinstance(node, MatrixSelector) and (node.selector.anchored or node.selector.smoothed):
+        source, columns = extended_samples(ev, node)
+    else:
+        source = windows(ev, node, "a range vector as the result")
+        columns = SampleColumns.concat([batch.drop_stale() for batch in source.batches()])
     labels = source.labels
     if source.unnamed is not None and source.unnamed.any():
         labels = drop_metadata(labels)[0]

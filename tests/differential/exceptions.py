@@ -63,6 +63,10 @@ class Rule:
     holds: Callable[[Case], bool]
 
 
+def _crashes(case: Case) -> bool:
+    return "runtime error: index out of range" in str(case.theirs.get("error", ""))
+
+
 def _summed_in_another_order(case: Case) -> bool:
     """Compensated sums differ in a last bit, Welford's moments more often."""
     summed = case.aggregates("sum", "avg", "stddev", "stdvar") or case.calls("sum_over_time", "avg_over_time")
@@ -207,6 +211,7 @@ RULES = (
         _summed_in_another_order,
     ),
     Rule("chosen among equals", "9", "the order of input that decides is that of a map", _chosen_among_equals),
+    Rule("theirs crashes", "7", "an anchored range without samples is an index out of range there", _crashes),
     Rule("info forgets", "15", "what a function took the name of has none, info or not", _info_keeps_names),
     Rule("absent, a label twice", "11", "such a label is left out; theirs depends on sorting", _absent_twice),
     Rule("merged rows", "1", "an error only where two equal label sets meet at one timestamp", _merged_rows),

@@ -78,6 +78,7 @@ class QueryExecutor:
             explain=request.explain,
             count_samples=request.stats != "",
             delayed_name_removal=limits.enable_delayed_name_removal,
+            type_labels=limits.type_and_unit_labels_enabled,
         )
         if isinstance(request, InstantQuery):
             result = await self._engine.instant(queryable, request.query, request.time_ms, limits=bounds)

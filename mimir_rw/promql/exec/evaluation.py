@@ -80,6 +80,7 @@ class Evaluation:
     tracer: of a query that is to be explained.
     batch_bytes: about the most that a matrix takes where an expression can be evaluated for some series at a time.
     batch: which ones, in such an evaluation. start_timestamps: they tell of counter resets.
+    type_labels: `__type__` says what a counter is.
     """
 
     bounds: Bounds
@@ -100,6 +101,7 @@ class Evaluation:
     batch_bytes: int = BATCH_BYTES
     batch: Batch | None = None
     start_timestamps: bool = False
+    type_labels: bool = False
 
     @property
     def is_of_one_time(self) -> bool:

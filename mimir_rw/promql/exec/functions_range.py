@@ -14,6 +14,7 @@ from mimir_rw.promql.exec.number_text import fixed
 from mimir_rw.promql.exec.selectors import Kernel, StepColumns, Wanted, WindowSource, selector_windows
 from mimir_rw.promql.exec.subquery import subquery_windows
 from mimir_rw.promql.exec.values import Vector, drop_names
+from mimir_rw.promql.quoting import quote
 
 _LETTER = {"smoothing": "sf", "trend": "tf"}
 _START_FUNCTIONS = ("increase", "irate", "rate", "resets")
@@ -169,9 +170,25 @@ def _with_params(ev: Evaluation, node: Call, source: WindowSource, *params: NDAr
     return drop_names(vector, delayed=ev.delayed_name_removal)
 
 
+def _note_types(ev: Evaluation, node: Call, vector: Vector) -> None:
+    """The same by the label that says of what type a metric is."""
+    floats = vector.labels.take(np.flatnonzero(vector.mask.any(axis=1)))
+    for row in floats.group(["__name__", "__type__"], False)[1].rows():
+        name, kind = row.get("__name__", ""), row.get("__type__", "")
+        if name and kind not in ("counter", "histogram"):
+            text = (
+                'metric might not be a counter, __type__ label is not set to "counter" or "histogram", '
+                f"got {quote(kind)}: {quote(name)}"
+            )
+            ev.annotations.info(text, annotated_span(node.args[0]))
+
+
 def _note_counters(ev: Evaluation, node: Call, vector: Vector) -> None:
     """The info about metrics of floats that do not look like counters."""
     if len(vector.labels) == 0:
+        return
+    if ev.type_labels:
+        _note_types(ev, node, vector)
         return
     codes = np.unique(vector.labels.codes("__name__")[vector.mask.any(axis=1)])
     dictionary = vector.labels.dictionary("__name__")

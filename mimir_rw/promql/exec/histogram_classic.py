@@ -48,7 +48,10 @@ class Forced:
 
     def tell(self, ev: Evaluation, node: Expr) -> None:
         """One info for each metric name."""
-        groups, steps, lowest, highest, difference = (np.concatenate(part) for part in zip(*self.found, strict=True))
+        found = [np.concatenate(part) for part in zip(*self.found, strict=True)]
+        # Theirs raises the counts where they are: a further quantile of the same call finds them raised.
+        first = np.sort(np.unique(np.stack(found[:2]), axis=1, return_index=True)[1])
+        groups, steps, lowest, highest, difference = (part[first] for part in found)
         suffixes = {group: metric_suffix(ev, self.labels, group) for group in np.unique(groups).tolist()}
         for suffix in dict.fromkeys(suffixes.values()):
             rows = np.isin(groups, [group for group, text in suffixes.items() if text == suffix])

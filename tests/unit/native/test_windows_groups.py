@@ -132,6 +132,11 @@ def test_k_per_step_and_limitk() -> None:
     assert kept.tolist() == [[False, True], [False, True], [False, False]]
 
 
+def test_limitk_keeps_nan() -> None:
+    kept, _ = select_k("limitk", np.array([2]), *column(1.0, np.nan, 3.0))
+    assert np.flatnonzero(kept[:, 0]).tolist() == [0, 1]
+
+
 @given(matrices())
 def test_count_values_twin(case: tuple[Ids, int, Floats, Bools]) -> None:
     ids, _, values, mask = case

@@ -8,11 +8,15 @@ from typing import Any, TypeVar
 
 import pytest
 
+from mimir_rw._native import SampleColumns
 from mimir_rw.kit.clock import SystemClock
 from mimir_rw.kit.offload import InlineOffload
 from mimir_rw.model.errors import BadRequest, LimitExceeded, QueryFailed, QueryTimeout
+from mimir_rw.promql.ast import Expr
 from mimir_rw.promql.engine import Engine, EngineOptions, QueryLimits
-from mimir_rw.promql.exec.values import Scalar, String, Vector
+from mimir_rw.promql.exec.evaluation import Evaluation
+from mimir_rw.promql.exec.memory import MemoryAccount
+from mimir_rw.promql.exec.values import Scalar, String, Value, Vector
 from mimir_rw.promql.reader import DEPTH_MAX
 from mimir_rw.promql.result import RangeSamples, Result, ResultType
 from mimir_rw.promql.result_codec import Evaluated, decode_outcome, encode_outcome
@@ -270,6 +274,40 @@ async def test_batches_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch
     assert await query_range("sum by (job) (rate(requests_total[2m])) + on (job) group_right limit") == whole
 
 
+@pytest.mark.parametrize(
+    "query", ["wide or wide * 2 or wide * 3", "sum_over_time(wide[1m]) + wide", "topk(3, wide) or wide"]
+)
+async def test_nothing_is_begun_once_the_limit_is_reached(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither decoding nor an operator: the answer comes as soon as what is under way has unwound."""
+    events: list[str] = []
+    check, operate, decode = MemoryAccount._check, Evaluation._operate, MemorySeries.decode
+
+    def checked(account: MemoryAccount, nbytes: int) -> None:
+        try:
+            check(account, nbytes)
+        except LimitExceeded:
+            events.append("refused")
+            raise
+
+    def operated(ev: Evaluation, node: Expr) -> Value:
+        events.append(f"begin {type(node).__name__}")
+        return operate(ev, node)
+
+    def decoded(of: MemorySeries, *args: Any) -> SampleColumns:
+        events.append("decode")
+        return decode(of, *args)
+
+    monkeypatch.setattr(MemoryAccount, "_check", checked)
+    monkeypatch.setattr(Evaluation, "_operate", operated)
+    monkeypatch.setattr(MemorySeries, "decode", decoded)
+    data = [series(f'wide{{i="{i}"}} 1 2 3') for i in range(50)]
+    limits = QueryLimits(memory_bytes_max=1_000_000)
+    with pytest.raises(LimitExceeded):
+        await make_engine().range(MemoryQueryable(data), query, 0, 10_999, 1, limits=limits)
+    assert events[-1] == "refused"
+    assert events.count("refused") == 1
+
+
 async def test_annotations_carry_their_position() -> None:
     result = await make_engine().instant(MemoryQueryable(DATA), "1 + histogram_quantile(2, rate(limit[5m]))", 300_000)
     assert result.warnings == (
@@ -279,6 +317,18 @@ async def test_annotations_carry_their_position() -> None:
     assert result.infos == (
         'PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "limit" (1:32)',
     )
+
+
+async def test_where_types_are_labels_they_say_what_a_counter_is() -> None:
+    data = [
+        series('a{job="a",__type__="gauge"} 1 2'), series('b{job="b",__type__="counter"} 1 2'),
+        series('c_total{job="c"} 1 2'),
+        series('d{job="d",__type__="histogram"} 1 2'),
+    ]  # fmt: skip
+    query = 'sum(rate({__name__=~".+"}[2m]))'
+    result = await make_engine().instant(MemoryQueryable(data), query, MINUTE, limits=QueryLimits(type_labels=True))
+    text = 'PromQL info: metric might not be a counter, __type__ label is not set to "counter" or "histogram", got '
+    assert result.infos == (text + '"gauge": "a" (1:10)', text + '"": "c_total" (1:10)')
 
 
 @pytest.mark.parametrize("deep", ["+".join(["a"] * (DEPTH_MAX - 1)), "abs(" * 120 + "a" + ")" * 120, "-" * 120 + "a"])

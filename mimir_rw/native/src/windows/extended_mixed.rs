@@ -324,6 +324,10 @@ fn smooth_at(timeline: &Timeline<'_>, span: Span, t: i64, met: &mut u32) -> Cell
             let Some(after) = timeline.histogram(next) else {
                 return Cell::Empty;
             };
+            if histogram.has_custom_buckets() != after.has_custom_buckets() {
+                *met |= flags::MIXED_BUCKETS;
+                return Cell::Empty;
+            }
             let counter = [histogram, after]
                 .iter()
                 .any(|h| h.hint != ResetHint::Gauge);

@@ -128,7 +128,9 @@ impl Heaps {
         let Some(&(worst, _)) = heap.first() else {
             return;
         };
-        if pick.worse(worst, entry.0) || (worst.is_nan() && !entry.0.is_nan()) {
+        // The first k stay, whatever they are.
+        let nan_goes = pick != Pick::First && worst.is_nan() && !entry.0.is_nan();
+        if pick.worse(worst, entry.0) || nan_goes {
             heap[0] = entry;
             sift_down(heap, pick);
         }
