@@ -65,6 +65,7 @@ def test_older_version():
         gzip.compress(b'{"version":2,"block_deletion_marks":[{"block_id":"x","deletion_time":1}]}'),
         gzip.compress(b'{"version":2,"updated_at":99999999999999999999}'),
     ],
+    ids=range(11),
 )  # fmt: skip
 def test_damaged(data):
     with pytest.raises(DataDamaged, match=r"^bucket index"):

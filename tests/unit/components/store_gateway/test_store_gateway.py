@@ -81,7 +81,7 @@ async def test_a_block_is_answered_whole(bucket, gateway):
         (["none!="], lambda series: False),
         (["job=c"], lambda series: False),
     ],
-    ids=str,
+    ids=lambda value: ",".join(value) if isinstance(value, list) else "",
 )
 async def test_matchers(bucket, gateway, matchers, wanted):
     data = rows(samples=3)
