@@ -30,6 +30,7 @@ from mimir_rw.ring.desc import InstanceState, RingDesc
 from mimir_rw.rpc.contracts.query import InstantQuery, RangeQuery
 from mimir_rw.testing.gateway import Door, Handler
 from mimir_rw.testing.node import Node
+from mimir_rw.testing.object_store import ObjectStore
 from mimir_rw.testing.process import SimProcess
 from mimir_rw.testing.simulation import Simulation
 
@@ -69,10 +70,14 @@ ClusterNode = Node[Parts]
 
 
 class Cluster:
-    def __init__(self, sim: Simulation, directory: Path, *, flags: Sequence[str] = ()) -> None:
-        """directory: data of the processes. flags: of all processes, beside those that make a simulated cluster."""
+    def __init__(
+        self, sim: Simulation, directory: Path, *, flags: Sequence[str] = (), store: ObjectStore | None = None
+    ) -> None:
+        """directory: data of the processes. flags: of all processes, beside those that make a simulated cluster.
+        store: object storage; None: one in which nothing ever goes wrong."""
         self.sim = sim
         self.complaints: list[str] = []
+        self.store = store
         self._directory = directory
         self._flags = (*_FLAGS, *flags)
         self.bucket: Bucket = MemoryBucket(clock=sim.clock)
@@ -124,7 +129,7 @@ class Cluster:
             secret=self.sim.rng(f"secrets of {process.name}").randbytes,
             machine=Machine(host.name, (InterfaceAddress("eth0", host.address),)),
             one_loop=True,
-            bucket=self.bucket,
+            bucket=self.bucket if self.store is None else self.store.seen_by(process),
         )
         handlers: dict[str, Handler] = {}
         door = Door(handlers)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -26,10 +27,11 @@ from mimir_rw.testing.clock import EPOCH_MS
 from mimir_rw.testing.cluster import Cluster, ClusterNode
 from mimir_rw.testing.gateway import Gateway
 from mimir_rw.testing.history import History, Points, Window
-from mimir_rw.testing.nemesis import Nemesis
+from mimir_rw.testing.nemesis import Disturb, Nemesis
+from mimir_rw.testing.object_store import ObjectStore
 from mimir_rw.testing.samples import METRIC, SamplePlan
 from mimir_rw.testing.simulation import Simulation
-from mimir_rw.testing.workload import Workload
+from mimir_rw.testing.workload import NEAR, Reach, Workload
 
 LASTS_S = 600.0
 TENANT = "tenant-1"
@@ -70,15 +72,27 @@ class Pace:
     read_every_s: float = 8.0
     series: int = 30
     growth: int = 3
+    reach: Reach = NEAR
 
 
 class ClusterRun:
-    def __init__(self, sim: Simulation, directory: Path, pace: Pace) -> None:
+    def __init__(
+        self,
+        sim: Simulation,
+        directory: Path,
+        pace: Pace,
+        *,
+        flags: Sequence[str] = (),
+        variations: Sequence[str] = VARIATIONS,
+        store: ObjectStore | None = None,
+    ) -> None:
+        """flags: of all runs; variations: of some."""
         self.sim = sim
         self.pace = pace
         rng = sim.rng("variations")
         self.storm = rng.random() < STORM
-        self.cluster = Cluster(sim, directory, flags=[flag for flag in VARIATIONS if rng.random() < VARIED])
+        varied = [flag for flag in variations if rng.random() < VARIED]
+        self.cluster = Cluster(sim, directory, flags=[*flags, *varied], store=store)
         host = sim.network.add_host("gateway")
         gateway = Gateway(process=sim.network.spawn(host), read_s=_PUSH_READ_S)
         start_ms = EPOCH_MS + int(sim.loop.time() * 1000) + 30_000
@@ -92,6 +106,8 @@ class ClusterRun:
             writers=self.cluster.writers,
             readers=[node.name for node in self.cluster.read],
             forgiving=self.storm,
+            excused=self.excused,
+            reach=pace.reach,
         )
         self.complaints: list[str] = []
 
@@ -107,8 +123,16 @@ class ClusterRun:
             groups={"everything": self.cluster.nodes} if self.storm else self.cluster.groups(),
             whole=self.cluster.whole,
             crashed=tear_log,
+            more=self.more_disturbances(),
         )
         await asyncio.gather(nemesis.run(until_s), *clients)
+
+    def excused(self, begun_s: float) -> bool:
+        """Whether a query that began then may fail."""
+        return False
+
+    def more_disturbances(self) -> Mapping[str, Disturb]:
+        return {}
 
     async def kill_everything(self) -> None:
         """All processes at once, and all of them again."""

@@ -20,6 +20,7 @@ LASTS_S = (2.0, 75.0)
 PAUSE_S = (1.0, 15.0)
 
 AnyNode = Node[Any]
+Disturb = Callable[[Sequence[AnyNode]], Awaitable[None]]
 
 
 class Nemesis:
@@ -31,16 +32,17 @@ class Nemesis:
         groups: Mapping[str, Sequence[AnyNode]],
         whole: Callable[[], Awaitable[None]],
         crashed: Callable[[AnyNode, Random], None] = lambda node, rng: None,
+        more: Mapping[str, Disturb] | None = None,
     ) -> None:
         """whole: returns once the cluster has recovered; it complains if that takes too long. crashed: what else a
-        killed process leaves behind."""
+        killed process leaves behind. more: other disturbances, by name."""
         self._network = network
         self._rng = rng
         self._groups = groups
         self._whole = whole
         self._crashed = crashed
         self._everywhere = [node.host for nodes in groups.values() for node in nodes]
-        self._disturb: Mapping[str, Callable[[Sequence[AnyNode]], Awaitable[None]]] = {
+        self._disturb: Mapping[str, Disturb] = {
             "kill": self._kill,
             "stop": self._stop,
             "freeze": self._freeze,
@@ -48,6 +50,7 @@ class Nemesis:
             "slow": self._slow,
             "flaky": self._flaky,
             "skew": self._skew,
+            **(more or {}),
         }
 
     async def run(self, until_s: float) -> None:

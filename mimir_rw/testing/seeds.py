@@ -33,6 +33,7 @@ SCENARIOS = {
     "gossip": "mimir_rw.testing.gossip_scenario:run",
     "growth": "mimir_rw.testing.growth_scenario:run",
     "rings": "mimir_rw.testing.ring_scenario:run",
+    "storage": "mimir_rw.testing.storage_scenario:run",
 }
 DEFAULT = "cluster"
 _BAR = 40

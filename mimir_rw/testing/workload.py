@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -29,6 +30,17 @@ STEPS = 12
 _COUNT = f"sum(count_over_time({METRIC}[{COUNTED_MS}ms]))"
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far back is asked: for how long, and until how long ago."""
+
+    window_ms: int = WINDOW_MS_MAX
+    ago_ms: int = 300_000
+
+
+NEAR = Reach()
+
+
 class Workload:
     def __init__(
         self,
@@ -40,9 +52,11 @@ class Workload:
         writers: Callable[[], Sequence[str]],
         readers: Sequence[str],
         forgiving: bool = False,
+        excused: Callable[[float], bool] = lambda begun_s: False,
+        reach: Reach = NEAR,
     ) -> None:
         """writers, readers: hosts that take writes and queries. forgiving: a request may fail; an answer is held to the
-        truth all the same."""
+        truth all the same. excused: whether a query that began then may fail."""
         self.complaints: list[str] = []
         self.writes = 0
         self.reads = 0
@@ -54,6 +68,8 @@ class Workload:
         self._writers = writers
         self._readers = list(readers)
         self.forgiving = forgiving
+        self._excused = excused
+        self._reach = reach
         self._questions = (self._read_points, self._read_points, self._count, self._count_steps, self._read_names)
 
     # -- writes -----------------------------------------------------------------------------------------------------
@@ -114,7 +130,7 @@ class Workload:
         series = self._history.series
         if series:
             asked = sorted(self._rng.sample(series, self._rng.randint(1, min(6, len(series)))))
-            await self.read_points(asked, end_ms=self._moment(), window_ms=self._rng.randint(1_000, WINDOW_MS_MAX))
+            await self.read_points(asked, end_ms=self._moment(), window_ms=self._window_ms())
 
     async def read_points(
         self, asked: Sequence[int], *, end_ms: int, window_ms: int, readers: Sequence[str] = ()
@@ -142,7 +158,7 @@ class Workload:
         reply = await self._gateway.ask(
             self._readers, "query_range", self._plan.tenant, _COUNT, start_ms, end_ms, STEP_MS
         )  # fmt: skip
-        result = self._result(f"query_range {_COUNT}", reply)
+        result = self._result(f"query_range {_COUNT}", reply, begun_s)
         if result is None:
             return
         counts = {at_ms: count for row in result for at_ms, count in _points(row["values"])}
@@ -157,14 +173,14 @@ class Workload:
 
     async def _read_names(self) -> None:
         """Values of the label `series`: heads know names for longer than any window, so more than asked for is fine."""
-        end_ms, begun_s = self._now_ms(), self._loop.time()
-        start_ms = end_ms - self._rng.randint(1_000, WINDOW_MS_MAX)
+        end_ms, begun_s = self._moment(), self._loop.time()
+        start_ms = end_ms - self._window_ms()
         reply = await self._gateway.ask(
             self._readers, "label_values", self._plan.tenant, "series", start_ms, end_ms
         )  # fmt: skip
         self.reads += 1
         if reply.status != 200:
-            self._complain("label values", reply)
+            self._complain_of_query("label values", reply, begun_s)
             return
         window = Window(start_ms, end_ms, begun_s, self._loop.time())
         there = {int(value) for value in reply.answer}
@@ -179,13 +195,13 @@ class Workload:
         begun_s = self._loop.time()
         reply = await self._gateway.ask(readers or self._readers, "query", self._plan.tenant, text, end_ms)
         window = Window(end_ms - window_ms, end_ms, begun_s, self._loop.time())
-        return self._result(f"query {text}", reply), window
+        return self._result(f"query {text}", reply, begun_s), window
 
-    def _result(self, what: str, reply: Reply) -> list[Any] | None:
+    def _result(self, what: str, reply: Reply, begun_s: float) -> list[Any] | None:
         """The rows of an answer; None, and a complaint, if it failed."""
         self.reads += 1
         if reply.status != 200:
-            self._complain(what, reply)
+            self._complain_of_query(what, reply, begun_s)
             return None
         result: list[Any] = json.loads(reply.answer)["data"]["result"]
         return result
@@ -194,9 +210,16 @@ class Workload:
         if not self.forgiving:
             self.complaints.append(f"{what} failed at {self._loop.time():.3f}: {'; '.join(reply.tries)}")
 
+    def _complain_of_query(self, what: str, reply: Reply, begun_s: float) -> None:
+        if not self._excused(begun_s):
+            self._complain(what, reply)
+
+    def _window_ms(self) -> int:
+        return self._rng.randint(1_000, self._reach.window_ms)
+
     def _moment(self) -> int:
         """Mostly now, sometimes some time ago."""
-        ago_ms = 0 if self._rng.random() < 0.6 else self._rng.randint(0, 300_000)
+        ago_ms = 0 if self._rng.random() < 0.6 else self._rng.randint(0, self._reach.ago_ms)
         return max(self._plan.start_ms, self._now_ms() - ago_ms)
 
     def _now_ms(self) -> int:

@@ -93,8 +93,8 @@ def test_a_distributor_that_wants_all_replicas(short, monkeypatch):
     assert seen("cluster", "write failed at")
 
 
-def trace_of(seed, *, hash_seed):
-    command = [sys.executable, "-m", "tests.sim.trace_of", str(seed)]
+def trace_of(seed, *, hash_seed, scenario="cluster"):
+    command = [sys.executable, "-m", "tests.sim.trace_of", str(seed), scenario]
     environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed)}
     return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
 
