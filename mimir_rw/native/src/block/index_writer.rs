@@ -133,6 +133,8 @@ pub struct IndexWriter {
     last_reference: u64,
     references: Vec<(u32, u32)>,
     body: Vec<u8>,
+    /// `BATCH_IDS`; less in tests.
+    pub(super) batch_ids: usize,
 }
 
 impl IndexWriter {
@@ -163,6 +165,7 @@ impl IndexWriter {
             last_reference: 0,
             references: Vec::new(),
             body: Vec::new(),
+            batch_ids: BATCH_IDS,
         })
     }
 
@@ -268,7 +271,7 @@ impl IndexWriter {
             let mut total = 0;
             let fits = |&&pair: &&u32| {
                 total += self.pairs.counts[pair as usize] as usize;
-                total <= BATCH_IDS
+                total <= self.batch_ids
             };
             let (batch, after) = rest.split_at(rest.iter().take_while(fits).count().max(1));
             self.put_batch(batch, &mut scratch, &mut offsets)?;

@@ -370,3 +370,61 @@ fn what_is_out_of_order_is_refused() {
     let unordered = IndexWriter::create(&scratch.0.join("other"), ["b", "a"].into_iter());
     assert!(matches!(unordered, Err(BlockError::Order(_))));
 }
+
+#[test]
+fn postings_made_in_batches_are_the_same() {
+    let scratch = Scratch::new("batches");
+    let rows = rows(300);
+    let chunk = ChunkMeta {
+        mint: 1,
+        maxt: 2,
+        reference: 8,
+    };
+    let mut symbols: Vec<&str> = rows
+        .iter()
+        .flat_map(|row| &row.0)
+        .flat_map(|(n, v)| [n.as_str(), v.as_str()])
+        .collect();
+    symbols.sort_unstable();
+    symbols.dedup();
+    let written = |batch_ids: usize| {
+        let path = scratch.0.join(format!("index-{batch_ids}"));
+        let mut writer = IndexWriter::create(&path, symbols.iter().copied()).expect("created");
+        writer.batch_ids = batch_ids;
+        for (labels, _) in &rows {
+            let labels: Vec<(&str, &str)> = labels
+                .iter()
+                .map(|(n, v)| (n.as_str(), v.as_str()))
+                .collect();
+            writer.series(&labels, &[chunk]).expect("in order");
+        }
+        writer.finish().expect("written");
+        std::fs::read(&path).expect("readable")
+    };
+    let whole = written(1 << 20);
+    // Fewer than the longest list has, too.
+    for batch_ids in [1, 7, 250] {
+        assert!(written(batch_ids) == whole, "batches of {batch_ids}");
+    }
+}
+
+#[test]
+fn sizes_are_held_against_the_file_before_memory_is_taken() {
+    let good = example_index();
+    // Length and count of the symbols, of the first list, and of the table of postings.
+    for at in [5, 9, 0x6c, 0x70, 0xb4, 0xb8] {
+        let mut bytes = good.clone();
+        bytes[at..at + 4].copy_from_slice(&[0xff; 4]);
+        assert!(
+            matches!(read_all(bytes), Err(BlockError::Damaged(_))),
+            "byte {at}"
+        );
+    }
+    let mut entry = SeriesEntry::default();
+    for bomb in [
+        &[0xff, 0xff, 0xff, 0xff, 0x0f][..],
+        &[0, 0xff, 0xff, 0xff, 0xff, 0x0f],
+    ] {
+        assert!(super::series::decode(bomb, &mut entry).is_err());
+    }
+}
