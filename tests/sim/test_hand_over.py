@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mimir_rw.components.ingester.hand_over.core import Status
+from mimir_rw.kit.logging import configure
 from mimir_rw.kv.hand_over import HandOvers
 from mimir_rw.testing.clock import EPOCH_MS
 from mimir_rw.testing.cluster import Cluster, ClusterNode
@@ -92,6 +93,7 @@ class World:
 
 
 def play(script, seed: int, directory: Path) -> World:  # type: ignore[no-untyped-def]
+    configure(level="error")
     with Simulation(seed) as sim:
         world = World(sim, directory)
         sim.run(script(world))
@@ -123,6 +125,7 @@ def test_queriers_that_do_not_go_by_the_record_would_be_seen(tmp_path: Path, mon
         play(all_leave, 1, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", range(1, 7))
 @pytest.mark.parametrize("victim", ["read-1", "backend-b"])
 def test_a_querier_or_a_store_gateway_is_frozen_between_two_steps(victim: str, step: int, tmp_path: Path) -> None:
