@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -23,8 +24,8 @@ import numpy as np
 
 from mimir_rw._native import BlockBuilder, LabelFrame, SampleColumns
 from mimir_rw.formats.bucket_index import BucketIndex, IndexedBlock
-from mimir_rw.formats.ulid import make_ulid
-from tests.bench.servers import free_port
+from mimir_rw.formats.ulid import make_ulid, ulid_time_ms
+from tests.bench.servers import cpu_seconds, free_port
 
 STEP_MS = 60_000
 JOBS = 20
@@ -33,7 +34,7 @@ _AGE_MS = 14 * 3_600_000
 
 
 def make_blocks(bucket: Path, *, blocks: int, series: int, days: float) -> None:
-    """The newest block ends 14 h ago. What is there already is kept."""
+    """The newest block ends 14 h ago. What was made before is kept."""
     done = bucket / "made.json"
     wanted = {"blocks": blocks, "series": series, "days": days}
     if done.exists() and json.loads(done.read_text())["of"] == wanted:
@@ -50,23 +51,30 @@ def _made(bucket: Path, blocks: int, series: int, days: float) -> Iterator[tuple
     frame = LabelFrame.from_rows(names)
     count = int(days * 86_400_000 / STEP_MS / blocks)
     end = (int(time.time() * 1000) - _AGE_MS) // STEP_MS * STEP_MS
-    start = end - blocks * count * STEP_MS
+    there = sorted(each.name for each in (bucket / TENANT).iterdir() if each.is_dir())
+    start = ulid_time_ms(there[0]) if there else end - blocks * count * STEP_MS
+    if there:
+        shutil.rmtree(bucket / TENANT / there[-1])  # it may not be whole
     offsets = np.arange(series + 1, dtype=np.int64) * count
     rates = np.arange(series) % 97 + 1.0
     for number in range(blocks):
         first = start + number * count * STEP_MS
+        ulid = make_ulid(first, number.to_bytes(10, "big"))
+        directory = bucket / TENANT / ulid
+        known = ulid, first, first + count * STEP_MS, first // 1000, 1
+        if directory.exists():
+            yield known
+            continue
         ts = np.tile(first + np.arange(count, dtype=np.int64) * STEP_MS, series)
         steps = number * count + np.arange(count)
         values = np.floor(rates[:, None] * steps[None, :] * 1.37 + (steps % 7)[None, :]).reshape(-1)
         builder = BlockBuilder()
         builder.add(frame, SampleColumns(offsets, ts, values))
-        ulid = make_ulid(first, number.to_bytes(10, "big"))
-        directory = bucket / TENANT / ulid
         directory.mkdir(parents=True)
         builder.write(str(directory))
         (directory / "tombstones").unlink(missing_ok=True)
         sys.stderr.write(f"block {number + 1} of {blocks}\n")
-        yield ulid, first, first + count * STEP_MS, first // 1000, 1
+        yield known
 
 
 @contextmanager
@@ -128,9 +136,12 @@ def run(directory: Path, *, days: float) -> dict[str, float]:
         with process(directory / "rest.log", *flags("rest", rest, rest_http, rest_gossip)) as other:
             wait_ready(rest_http)
             for name in ("first", "second"):
-                began = time.monotonic()
+                began, cpu = time.monotonic(), [cpu_seconds(each.pid) for each in (store, other)]
                 found[f"{name}_series"] = _ask(rest_http, days)
                 found[f"{name}_s"] = time.monotonic() - began
+                found[f"{name}_store_cpu_s"], found[f"{name}_rest_cpu_s"] = (
+                    cpu_seconds(each.pid) - before for each, before in zip((store, other), cpu, strict=True)
+                )
                 found[f"{name}_store_peak_mib"] = status_mib(store.pid, "VmHWM")
             found["store_rss_mib"] = status_mib(store.pid, "VmRSS")
             found["rest_peak_mib"] = status_mib(other.pid, "VmHWM")
