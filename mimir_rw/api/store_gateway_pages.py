@@ -15,7 +15,6 @@ from mimir_rw.api.errors import text_answer
 from mimir_rw.api.exchange import JSON_TYPE, Answer, Call
 from mimir_rw.api.form import read_text_form
 from mimir_rw.api.params import first
-from mimir_rw.kit.clock import Clock
 from mimir_rw.model.errors import NotFound
 from mimir_rw.model.tenant import validate_tenant
 
@@ -88,9 +87,8 @@ class Gateway(Protocol):
 
 
 class StoreGatewayPages:
-    def __init__(self, *, gateway: Gateway, clock: Clock, root: str) -> None:
+    def __init__(self, *, gateway: Gateway, root: str) -> None:
         self._gateway = gateway
-        self._clock = clock
         self._root = root
 
     async def tenants(self, call: Call) -> Answer:

@@ -104,7 +104,7 @@ class Store:
         )
         register_store_gateway(cluster.router, gateway, offload=base.offload)
         register_block_loader(cluster.router, gateway)
-        base.apis[COMPONENT] = StoreGatewayPages(gateway=gateway, clock=base.clock, root=base.prefixes.root)
+        base.apis[COMPONENT] = StoreGatewayPages(gateway=gateway, root=base.prefixes.root)
         return gateway
 
     def both(self, ingesters: IngesterReads, unshipped: Unshipped) -> IngesterReads:

@@ -115,6 +115,11 @@ class BlockReader:
     def forget(self, block: Block) -> None:
         self._segment_bytes.pop(block, None)
 
+    async def close(self) -> None:
+        """Give up the caches."""
+        await self._indexes.close()
+        await self._segments.close()
+
     async def _read_index(
         self, block: Block, header: OpenHeader, ranges: Sequence[Range], *, cached: bool
     ) -> list[Buffer]:

@@ -133,6 +133,10 @@ class RangeReader:
         starts = [start for start, _ in parts]
         return [_cut(parts, starts, start, end) for start, end in ranges]
 
+    async def close(self) -> None:
+        if self._cache is not None:
+            await self._cache.close()
+
     def _stretches(self, pages: NDArray[np.int64], size: int) -> list[Range]:
         settings = self._settings
         page = settings.page_bytes

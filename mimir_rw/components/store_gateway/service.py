@@ -102,6 +102,7 @@ class StoreGatewayService(Service):
 
     async def shut_down(self) -> None:
         await self._headers.shut_down()
+        await self._reader.close()
 
     def readiness(self) -> str | None:
         if self._active:
