@@ -130,7 +130,9 @@ class Read:
         register_record_follower(self._cluster.router, RecordConfirmer(records=records.current, indexes=indexes))
         return QuerierService(
             querier_id=self._cluster.instance_id,
-            executor=QueryExecutor(limits=base.limits, ingesters=reads, engine=engine, clock=base.clock),
+            executor=QueryExecutor(
+                limits=base.limits, ingesters=reads, engine=engine, clock=base.clock, warning=reads.warning
+            ),
             refresh=(indexes.start, unshipped.start),
             directory=self._schedulers(),
             slots=config.max_concurrent,

@@ -107,7 +107,7 @@ class Store:
         base.apis[COMPONENT] = StoreGatewayPages(gateway=gateway, root=base.prefixes.root)
         return gateway
 
-    def both(self, ingesters: IngesterReads, unshipped: Unshipped) -> IngesterReads:
+    def both(self, ingesters: IngesterReads, unshipped: Unshipped) -> BothSources:
         """Ingesters, and the store for what is older."""
         base, cluster, config = self._base, self._cluster, self._base.config
         self.querier_indexes = self._indexes("querier")

@@ -31,6 +31,7 @@ from mimir_rw.storage.merge import merge_series
 SAID_EVERY_S = 60.0
 UNITED_INLINE_MAX = 10_000
 _INGESTERS = "ingesters"
+STALE = "the bucket index is older than it should be; ingesters were asked for what it may lack"
 
 T = TypeVar("T")
 
@@ -71,6 +72,7 @@ class BothSources:
         self._clock = clock
         self._log = get_logger(component="querier")
         self._said_s: float | None = None
+        self._stale_tenants: set[str] = set()
         self._stale = metrics.counter(
             "mimir_rw_querier_stale_bucket_index_total", "Questions that an index older than it should be was used for."
         )
@@ -146,6 +148,12 @@ class BothSources:
         """See `IngesterReads`."""
         return await self._ingesters.exemplars(tenant, matcher_sets, mint, maxt)
 
+    def warning(self, tenant: str, mint: int) -> str | None:
+        """What whoever asked for samples from mint on should know."""
+        if tenant not in self._stale_tenants or mint > self._clock.now_ms() - self._settings.store_after_ms:
+            return None
+        return STALE
+
     # -- whom to ask ------------------------------------------------------------------------------------------------
 
     async def _plan(self, tenant: str, mint: int, maxt: int) -> SourcePlan:
@@ -174,7 +182,10 @@ class BothSources:
         )
         self._blocks.inc(len(plan.blocks))
         if plan.stale:
+            self._stale_tenants.add(tenant)
             self._warn(tenant)
+        elif ranges:
+            self._stale_tenants.discard(tenant)
         return plan
 
     async def _index(self, tenant: str, handed_over: Sequence[StoredRange]) -> BucketIndex:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -34,11 +35,21 @@ _TIMED_OUT = "query timed out in query execution"
 
 
 class QueryExecutor:
-    def __init__(self, *, limits: Limits, ingesters: IngesterReads, engine: Engine, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        ingesters: IngesterReads,
+        engine: Engine,
+        clock: Clock,
+        warning: Callable[[str, int], str | None] = lambda tenant, mint: None,
+    ) -> None:
+        """warning: what is to be said of answers for a tenant about samples from a time on."""
         self._limits = limits
         self._ingesters = ingesters
         self._engine = engine
         self._clock = clock
+        self._warning = warning
 
     async def execute(self, tenant: str, request: QueryRequest, timeout_s: float) -> Answer:
         """Raises what the query deserves; QueryTimeout after timeout_s."""
@@ -81,11 +92,14 @@ class QueryExecutor:
             type_labels=limits.type_and_unit_labels_enabled,
         )
         if isinstance(request, InstantQuery):
+            start = request.time_ms
             result = await self._engine.instant(queryable, request.query, request.time_ms, limits=bounds)
         else:
             start, end, step = request.start_ms, request.end_ms, request.step_ms
             check_partial_range(start, end, limits)
             result = await self._engine.range(queryable, request.query, start, end, step, limits=bounds)
+        if (warning := self._warning(tenant, start)) is not None:
+            result = replace(result, warnings=(*result.warnings, warning))
         return Evaluated(result, queryable.series_fetched, queryable.bytes_fetched)
 
     async def _series(self, tenant: str, request: SeriesRequest) -> LabelFrame:

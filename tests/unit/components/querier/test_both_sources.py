@@ -3,8 +3,10 @@
 import pytest
 
 from mimir_rw._native import LabelFrame
+from mimir_rw.components.querier.both_sources import STALE
 from mimir_rw.components.querier.sources import SourceSettings
 from mimir_rw.config.limits import TenantLimits
+from mimir_rw.formats.bucket_index import BucketIndex
 from mimir_rw.kit.clock import SystemClock
 from mimir_rw.model.errors import BadRequest, DataDamaged, LimitExceeded, Unavailable
 from mimir_rw.objstore.memory import MemoryBucket
@@ -246,3 +248,19 @@ async def test_an_index_that_cannot_be_had_fails_what_needs_it():
         reads = reading({}, Indexes(error))
         with pytest.raises(Unavailable):
             await reads.select(TENANT, UP, HINTS)
+
+
+async def test_a_stale_index_is_told_to_who_asks_for_what_is_in_it(bucket, gateway):
+    await filled(bucket)
+    index = (await gateway.indexes.get(TENANT)).blocks
+    old, new = (BucketIndex(index, (), NOW // 1000 - age_s) for age_s in (2 * 3600, 60))
+    indexes = Indexes(old)
+    reads = reading(three(gateway), indexes)
+    assert reads.warning(TENANT, PAST) is None
+    assert len((await reads.select(TENANT, UP, HINTS)).labels) == 4
+    assert reads.warning(TENANT, PAST) == STALE
+    assert reads.warning(TENANT, NOW - HOUR) is None
+    assert reads.warning("other", PAST) is None
+    indexes.index = new
+    await reads.select(TENANT, UP, HINTS)
+    assert reads.warning(TENANT, PAST) is None
