@@ -63,7 +63,7 @@ def columns_of(rows: Rows) -> tuple[LabelFrame, SampleColumns]:
     return frame, SampleColumns(offsets, ts, values)
 
 
-def _built(rows: Rows, segment_bytes: int) -> tuple[BlockStats, dict[str, bytes]]:
+def built(rows: Rows, segment_bytes: int = 512 << 20) -> tuple[BlockStats, dict[str, bytes]]:
     """What a bucket has of a block but for meta.json."""
     builder = BlockBuilder()
     builder.add(*columns_of(rows))
@@ -80,7 +80,7 @@ def _built(rows: Rows, segment_bytes: int) -> tuple[BlockStats, dict[str, bytes]
 
 async def put_block(bucket: MemoryBucket, number: int, rows: Rows, *, segment_bytes: int = 512 << 20) -> IndexedBlock:
     """Into the bucket, and what the index says of it."""
-    stats, files = _built(rows, segment_bytes)
+    stats, files = built(rows, segment_bytes)
     for name, data in files.items():
         await bucket.upload(f"{TENANT}/{ulid(number)}/{name}", data)
     return IndexedBlock(ulid(number), stats.mint, stats.maxt + 1, 1_700_000_000, segments=1)
