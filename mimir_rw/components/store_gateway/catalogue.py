@@ -147,7 +147,10 @@ class Catalogue:
                 await self._make(queue.pop())
 
         await together(work() for _ in range(min(self._settings.headers_at_once, len(queue))))
-        await self._remove(frozenset(missing))
+        try:
+            await self._remove(frozenset(missing))
+        except (MimirError, OSError) as error:
+            self._log.warning("index-headers cannot be looked through", err=str(error))
 
     async def _look_in_turn(self, tenant: str, room: asyncio.Semaphore) -> None:
         async with room:
@@ -185,7 +188,7 @@ class Catalogue:
             self._aside.add(block, str(error), whole=True)
         except ObjectNotFound:
             return  # the index that names it is older than its end
-        except MimirError as error:
+        except (MimirError, OSError) as error:
             self._log.warning("an index-header cannot be made yet", tenant=block[0], block=block[1], err=str(error))
 
     async def _remove(self, wanted: frozenset[Block]) -> None:

@@ -12,17 +12,19 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from mimir_rw._native import DataDamaged as NativeDamaged
 from mimir_rw._native import IndexHeader, build_index_header, index_header_ranges
 from mimir_rw.kit.clock import Clock
 from mimir_rw.kit.logging import get_logger
 from mimir_rw.kit.metrics import Metrics
-from mimir_rw.kit.offload import Offload
+from mimir_rw.kit.offload import Offload, OffloadFull
 from mimir_rw.kit.tasks import TaskSupervisor
-from mimir_rw.model.errors import DataDamaged, Unavailable
+from mimir_rw.model.errors import DataDamaged, Overloaded, Unavailable
 from mimir_rw.objstore.contract import Bucket
 
 FILE_NAME = "index-header"
@@ -31,6 +33,7 @@ _FIRST_BYTES = 5
 _TOC_BYTES = 52
 _INDEX_BYTES_MIN = _FIRST_BYTES + _TOC_BYTES
 
+T = TypeVar("T")
 Block = tuple[str, str]
 """Tenant and ULID."""
 
@@ -121,7 +124,7 @@ class HeaderStore:
 
     async def ensure(self, block: Block) -> bool:
         """Make the header where there is none, without opening it; whether it was made. Raises as `open` does."""
-        if block in self._open or await self._offload.run(self._path(block).exists):
+        if block in self._open or await self._run(self._path(block).exists):
             return False
         async with self._turn():
             await self._build(block)
@@ -138,11 +141,11 @@ class HeaderStore:
 
     async def on_disk(self) -> list[Block]:
         """Blocks that have a directory."""
-        return await self._offload.run(_directories, self._settings.directory)
+        return await self._run(_directories, self._settings.directory)
 
     async def remove(self, block: Block) -> None:
         self._open.pop(block, None)
-        await self._offload.run(_remove, self._settings.directory, self._path(block).parent)
+        await self._run(_remove, self._settings.directory, self._path(block).parent)
 
     async def shut_down(self) -> None:
         await self._tasks.cancel()
@@ -166,14 +169,14 @@ class HeaderStore:
     async def _load(self, block: Block) -> OpenHeader:
         path = self._path(block)
         index_bytes = (await self._bucket.attributes(_index_key(block))).size
-        if await self._offload.run(path.exists):
+        if await self._run(path.exists):
             try:
-                return OpenHeader(await self._offload.run(IndexHeader, path), index_bytes, self._clock.monotonic())
+                return OpenHeader(await self._run(IndexHeader, path), index_bytes, self._clock.monotonic())
             except (NativeDamaged, OSError) as error:
                 self._log.warning("an index-header is made anew", tenant=block[0], block=block[1], err=str(error))
         await self._build(block, index_bytes)
         try:
-            return OpenHeader(await self._offload.run(IndexHeader, path), index_bytes, self._clock.monotonic())
+            return OpenHeader(await self._run(IndexHeader, path), index_bytes, self._clock.monotonic())
         except NativeDamaged as error:
             raise DataDamaged(f"block {block[1]}: {error}") from error
         except OSError as error:
@@ -190,14 +193,20 @@ class HeaderStore:
             (symbols_at, symbols_end), (tail_at, tail_end) = index_header_ranges(toc, size)
             symbols = await self._bucket.get_range(key, symbols_at, symbols_end - symbols_at)
             tail = await self._bucket.get_range(key, tail_at, tail_end - tail_at)
-            data = await self._offload.run(build_index_header, first, toc, symbols, tail)
+            data = await self._run(build_index_header, first, toc, symbols, tail)
         except NativeDamaged as error:
             raise DataDamaged(f"block {block[1]}: {error}") from error
         try:
-            await self._offload.run(_write, self._path(block), data)
+            await self._run(_write, self._path(block), data)
         except OSError as error:
             raise Unavailable(f"an index-header cannot be written: {error}") from error
         self._metrics.built.inc()
+
+    async def _run(self, fn: Callable[..., T], *args: object) -> T:
+        try:
+            return await self._offload.run(fn, *args)
+        except OffloadFull as error:
+            raise Overloaded(str(error)) from error
 
     def _turn(self) -> _Turn:
         return _Turn(self._room, self._settings.open_wait_s)

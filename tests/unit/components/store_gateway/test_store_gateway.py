@@ -372,6 +372,16 @@ async def test_a_bucket_that_fails_is_said_block_by_block(bucket, gateway):
     assert len((await select(gateway, [2], "__name__=up"))[2]) == 1
 
 
+async def test_a_sync_directory_that_cannot_be_used_ends_nothing(bucket, tmp_path):
+    (tmp_path / "sync").write_text("a file")
+    await put_index(bucket, await put_block(bucket, 1, rows(series=1)))
+    async with Gateway(bucket, tmp_path / "sync") as gateway:
+        await until(lambda: gateway.readiness() is None)
+        await gateway.blocks.make_headers()
+        assert "index-header" in (await select(gateway, [1], "__name__=up"))[1]
+        assert gateway.damaged(TENANT) == ()
+
+
 async def test_prepare_shutdown_is_remembered(bucket, tmp_path):
     for wanted, after in ((None, False), (True, True), (None, True), (False, False), (None, False)):
         made = Gateway(bucket, tmp_path)
