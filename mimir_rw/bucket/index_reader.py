@@ -140,10 +140,12 @@ class BucketIndexReader:
         return {tenant: entry.index for tenant, entry in self._entries.items() if entry.index is not None}
 
     async def refresh(self) -> None:
-        """Load what is due again, drop what nobody asked for; a failure is logged and tried again later."""
+        """Load what is due again, drop what nobody asked for; a failure is logged and tried again later. That a tenant
+        has no index is not looked for again before somebody asks: there may be any number of such tenants."""
         now_s = self._clock.monotonic()
         for tenant, entry in list(self._entries.items()):
-            if now_s - entry.asked_s > self._settings.idle_s:
+            absent = entry.index is not None and not entry.index.updated_at_s and now_s >= entry.due_s
+            if (absent and entry.loading is None) or now_s - entry.asked_s > self._settings.idle_s:
                 del self._entries[tenant]
         due = [item for item in self._entries.items() if now_s >= item[1].due_s and item[1].loading is None]
         await in_parallel(due, lambda item: self._load(*item), at_a_time=LOADS_AT_A_TIME)

@@ -78,7 +78,22 @@ async def test_errors(world):
     assert await made.get(TENANT) == BucketIndex()  # the last one that was whole
 
 
+async def test_tenants_without_an_index_are_not_kept(world):
+    made, bucket = reader(world)
+    for n in range(50):
+        await made.get(f"nobody-{n}")
+    await made.refresh()
+    assert len(made.loaded()) == 50
+    world.clock.pass_hours(0.02)
+    asked = len(bucket.log)
+    await made.refresh()
+    assert made.loaded() == {}
+    assert len(bucket.log) == asked
+
+
 async def test_dropped_when_idle(world):
+    for tenant in (TENANT, "other"):
+        await world.bucket.upload(f"{tenant}/bucket-index.json.gz", BucketIndex(updated_at_s=1).encode())
     made, _ = reader(world)
     await made.get(TENANT)
     await made.get("other")
