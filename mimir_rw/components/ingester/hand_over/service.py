@@ -215,7 +215,7 @@ class HandOverService(Service):
         too late."""
         state = self.progress
         if state.status is Status.GOING_BACK:
-            await self._until(lambda: self.progress.ended)
+            await self._until(lambda: self._over)
             return
         if state.ended:
             raise NotFound("this ingester is not leaving")
@@ -226,7 +226,7 @@ class HandOverService(Service):
             await asyncio.wait([self._work])
         self._log.info("the hand-over is aborted", action=state.action.value)
         self._start(self._core.handle(AbortAsked(), self._now_ms()))
-        await self._until(lambda: self.progress.ended)
+        await self._until(lambda: self._over)
 
     async def depart(self, *, for_good: bool) -> bool:
         """The process stops. for_good: as an operator has said before. Whether the ingester may be taken out of the
@@ -258,11 +258,16 @@ class HandOverService(Service):
         self._start(self._core.handle(Began(self._now_ms()), self._now_ms()))
 
     async def _end_of_it(self) -> None:
-        await self._until(lambda: self.progress.status in (Status.LEFT, Status.STAYED, Status.STUCK))
+        await self._until(lambda: self._over or self.progress.status is Status.STUCK)
         if self.progress.status is Status.STUCK:
             raise Unavailable(f"the hand-over is stuck while {self.progress.action.value}: {self._waiting_text()}")
         if self.progress.status is not Status.LEFT:
             raise Conflict("the hand-over was aborted: this ingester stays")
+
+    @property
+    def _over(self) -> bool:
+        """It has ended, and the disk knows: the process may stop as soon as somebody hears of it."""
+        return self.progress.status in (Status.LEFT, Status.STAYED) and self._kept is None
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         while not holds():

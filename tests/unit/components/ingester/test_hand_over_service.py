@@ -151,6 +151,7 @@ class World:
         self.queriers = [Somebody(self, "querier-1"), Somebody(self, "querier-2")]
         self.peer = Somebody(self, "write-a-1", "a")
         self.blocks = BLOCKS
+        self.offload: InlineOffload = InlineOffload()
         self.service = self.born()
 
     def now_ms(self) -> int:
@@ -171,7 +172,7 @@ class World:
             ring=lambda: self._view([Somebody(self, "write-a-0", "a"), self.peer], zones=True),
             needed_s=lambda tenant: 13 * 3600,
             clock=self.sim.clock,
-            offload=InlineOffload(),
+            offload=self.offload,
             metrics=Metrics(),
         )
         return self.service
@@ -457,6 +458,26 @@ async def test_a_process_that_dies_on_its_way_back_goes_on_back(world: World) ->
     assert not world.sealed
     assert world.records.value.served("t", world.now_ms() // 1000) == ()
     await die(world, life)
+
+
+class SlowDisk(InlineOffload):
+    async def run(self, fn: Callable[..., Any], *args: Any) -> Any:
+        await asyncio.sleep(0.5)
+        return await super().run(fn, *args)
+
+
+@simulated
+async def test_a_process_that_stops_as_soon_as_it_has_left_does_not_leave_again_when_it_is_back(world: World) -> None:
+    world.offload = SlowDisk()
+    world.born()
+    life = await live(world)
+    leaving = asyncio.create_task(world.service.leave())
+    while not leaving.done():
+        world.service._moved.set()  # whoever waits looks at every moment
+        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+    await die(world, life)
+    assert read_kept(world.directory) is None
 
 
 @simulated
