@@ -87,8 +87,10 @@ class Bucket:
         return sorted(path.parent for path in self.root.glob("*/meta.json"))
 
     def live(self) -> list[Path]:
-        """Not marked for deletion."""
-        return [path for path in self.whole() if not (path / "deletion-mark.json").exists()]
+        """Not marked for deletion, as the bucket index sees it: a process that dies between the two copies of a mark
+        has written the one that counts."""
+        marks = self.root / "markers"
+        return [path for path in self.whole() if not (marks / f"{path.name}-deletion-mark.json").exists()]
 
 
 @pytest.fixture
