@@ -157,7 +157,8 @@ mod tests {
     #[test]
     fn a_bucket_that_falls_or_goes_is_a_reset() {
         let before = with(&[(0, 3)], &[1.0, 2.0, 0.0]);
-        let cases: [(&[(i32, u32)], &[f64], bool); 6] = [
+        type Case<'a> = (&'a [(i32, u32)], &'a [f64], bool);
+        let cases: [Case<'_>; 6] = [
             (&[(0, 3)], &[1.0, 2.0, 0.0], false),
             (&[(0, 3)], &[1.0, 1.0, 0.0], true),
             (&[(0, 2)], &[1.0, 2.0], false),
