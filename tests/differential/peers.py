@@ -110,6 +110,8 @@ def start_ours(directory: Path, *, delayed: bool = False) -> Process:
         "-query-frontend.enabled-promql-extended-range-selectors=all",
         "-query-frontend.enabled-promql-binop-fill-modifiers=all",
         f"-querier.enable-delayed-name-removal={str(delayed).lower()}", "-validation.name-validation-scheme=utf8",
+        # The data are years old, and nothing but the ingester holds them.
+        "-querier.query-ingesters-within=0",
     ]  # fmt: skip
     return Process(argv, port, "/ready", directory / "ours.log", cwd=directory).start()
 
