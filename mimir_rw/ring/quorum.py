@@ -33,9 +33,11 @@ class Refused(Generic[R]):
 @dataclass(frozen=True, slots=True)
 class BatchOutcome(Generic[R]):
     """error: some row is not on a quorum through no fault of its own; the batch may be sent again. Without one, every
-    row is either on a quorum or among the refused."""
+    row is either on a quorum or among the refused. others: what else failed by then, since it takes several failures
+    to lose a quorum and the error is the last."""
 
     error: MimirError | None = None
+    others: tuple[MimirError, ...] = ()
     refused: tuple[Refused[R], ...] = ()
 
 
@@ -165,7 +167,8 @@ class BatchTracker(Generic[R]):
             verdicts.append(_Verdict(counts, self._causes, np.ones(len(single), dtype=np.bool_)))
         for verdict in verdicts:
             if verdict.error is not None:
-                return BatchOutcome(error=verdict.error)
+                others = [c for c in self._causes if isinstance(c, MimirError) and _own_fault_not(c)]
+                return BatchOutcome(error=verdict.error, others=tuple(c for c in others if c is not verdict.error))
         if any(verdict.open for verdict in verdicts):
             return None
         return BatchOutcome(refused=self._refused(sets, verdicts[1:], single))

@@ -19,6 +19,7 @@ from mimir_rw._native import WriteBatch
 from mimir_rw.components.distributor.part import PartJob, PartOutcome, PushSource, Share
 from mimir_rw.components.distributor.senders import Senders
 from mimir_rw.kit.clock import Clock
+from mimir_rw.kit.logging import get_logger
 from mimir_rw.kit.tasks import TaskSupervisor
 from mimir_rw.model.errors import MimirError, Unavailable
 from mimir_rw.ring.desc import InstanceDesc
@@ -93,6 +94,7 @@ class RingStore:
         self._local = local
         self._clock = clock
         self._timeout_s = timeout_s
+        self._log = get_logger(component="distributor")
         self._jobs = 0
         """That have not ended."""
         self._under_way: dict[str, int] = {}
@@ -139,8 +141,12 @@ class RingStore:
         try:
             async with asyncio.timeout(self._timeout_s):
                 outcome = await push.decided
+                if outcome.error is not None:
+                    others = "; ".join(dict.fromkeys(map(str, outcome.others)))
+                    self._log.warning("a push failed", tenant=tenant, err=str(outcome.error), others=others)
                 return Stored(refusals(outcome, batch.series_count), push.exemplars_refused())
         except TimeoutError:
+            self._log.warning("no quorum answered a push in time", tenant=tenant)
             raise Unavailable(
                 f"no quorum of ingesters answered within {self._timeout_s:g} s (-distributor.remote-timeout)"
             ) from None

@@ -321,7 +321,10 @@ class IngesterService(Service):
 
     async def push_group(self, parts: Sequence[PushPart]) -> list[PushResult | MimirError]:
         """See `rpc.contracts.ingester.Ingester`."""
-        self._check_writable()
+        try:
+            self._check_writable()
+        except Unavailable as refusal:
+            return [refusal for _ in parts]
         return await self._push.group(parts)
 
     def rekey(self, key: bytes) -> None:

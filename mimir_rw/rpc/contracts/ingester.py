@@ -120,7 +120,8 @@ class Ingester(IngesterReads, Protocol):
 
     async def push_group(self, parts: Sequence[PushPart]) -> list[PushResult | MimirError]:
         """Several pushes in one message, one WAL write for each tenant among them; an outcome for each, in order. One
-        part's failure is its own. Parts of one tenant are appended in order."""
+        part's failure is its own. Parts of one tenant are appended in order. An ingester that takes none, as it is
+        starting or leaving, answers with that for each: it is there, and no breaker need keep others from it."""
         ...
 
     async def all_user_stats(self) -> list[TenantStats]: ...

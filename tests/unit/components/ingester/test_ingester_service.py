@@ -237,6 +237,14 @@ async def test_a_group_has_an_outcome_for_each_part_and_one_log_write_for_each_t
         assert world.metric("cortex_ingester_inflight_push_requests_bytes") == 0
 
 
+async def test_an_ingester_that_does_not_run_says_so_of_each_part(world: World) -> None:
+    """An answer, so that no distributor opens its breaker because of one that is only starting."""
+    async with world.running() as service:
+        pass
+    outcomes = await service.push_group([PushPart("t", batch(up(name, (START_MS, 1.0)))) for name in "ab"])
+    assert [(type(o), str(o)) for o in outcomes] == [(Unavailable, "the ingester is not running")] * 2
+
+
 async def test_a_part_over_the_bound_of_work_is_refused_alone(world: World) -> None:
     world.instance = IngesterInstanceLimits(max_inflight_push_requests=2)
     async with world.running() as service:
