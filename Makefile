@@ -89,6 +89,8 @@ sim: install ## simulated clusters under faults, SEED=n or SEEDS=n [FIRST=n] [SC
 		$(if $(SEED),--seed=$(SEED) $(if $(TRACE),--trace=$(TRACE)),--seeds=$(or $(SEEDS),10)) $(ARGS)
 
 containers: install $(VENV)/.dev ## the compose lane on a real Docker engine
+	@scripts/docker-tools
+	@compose/local-images/build test >/dev/null
 	@$(BIN)/python -m pytest -m docker $(ARGS)
 
 bench: install test-tools ## our cost beside Prometheus and VictoriaMetrics, in one run
