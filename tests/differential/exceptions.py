@@ -63,8 +63,12 @@ class Rule:
     holds: Callable[[Case], bool]
 
 
+_CRASHES = ("runtime error: index out of range", "histograms with custom buckets have no zero bucket")
+
+
 def _crashes(case: Case) -> bool:
-    return "runtime error: index out of range" in str(case.theirs.get("error", ""))
+    said = str(case.theirs.get("error", ""))
+    return any(text in said for text in _CRASHES)
 
 
 def _summed_in_another_order(case: Case) -> bool:
@@ -126,27 +130,50 @@ def _per_time(answer: Any) -> Any:
     return Counter(json.dumps(p) for row in rows for p in (*points_of(row), *histograms_of(row)))
 
 
+_SAME_LABELS = "vector cannot contain metrics with the same labelset"
+
+
 def _merged_rows(case: Case) -> bool:
     """Series that are equal without their names, but at no time both there."""
-    said = case.theirs.get("error", "")
-    return case.ours["status"] == "success" and "vector cannot contain metrics with the same labelset" in said
+    return case.ours["status"] == "success" and _SAME_LABELS in case.theirs.get("error", "")
 
 
 def _info_keeps_names(case: Case) -> bool:
-    """The rows are the same but for names."""
-    if not case.calls("info") or case.found.kind != "series":
+    """The rows are the same but for names, or their names are all that tells theirs apart."""
+    if not case.calls("info"):
         return False
-    same: bool = _nameless(case.ours) == _nameless(case.theirs)
+    if _SAME_LABELS in case.ours.get("error", "") and case.theirs["status"] == "success":
+        rows = [json.dumps(_without_name(row["metric"]), sort_keys=True) for row in case.theirs["data"]["result"]]
+        return len(set(rows)) < len(rows)
+    same: bool = case.found.kind == "series" and _nameless(case.ours) == _nameless(case.theirs)
     return same
+
+
+def _info_elsewhere(case: Case) -> bool:
+    """What is described was read at another time than that of the query."""
+    if not case.calls("info") or case.found.kind not in ("series", "points"):
+        return False
+    read = [node for node in case.nodes() if isinstance(node, ast.VectorSelector | ast.SubqueryExpr)]
+    return any(node.at is not None or node.offset_ms for node in read)
+
+
+def _merged_kinds(case: Case) -> bool:
+    """Two rows of equal labels, a float and a histogram at one time: theirs shows the histogram."""
+    refused = _SAME_LABELS in case.ours.get("error", "") and case.theirs["status"] == "success"
+    return refused and any(histograms_of(row) for row in case.theirs["data"]["result"])
 
 
 def _nameless(answer: Any) -> Any:
     rows = answer["data"]["result"]
-    labels = ({name: value for name, value in row["metric"].items() if name != "__name__"} for row in rows)
+    labels = (_without_name(row["metric"]) for row in rows)
     return sorted(
         json.dumps([one, points_of(row), histograms_of(row)], sort_keys=True)
         for one, row in zip(labels, rows, strict=True)
     )
+
+
+def _without_name(labels: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in labels.items() if name != "__name__"}
 
 
 def _reconciled_first(case: Case) -> bool:
@@ -211,10 +238,12 @@ RULES = (
         _summed_in_another_order,
     ),
     Rule("chosen among equals", "9", "the order of input that decides is that of a map", _chosen_among_equals),
-    Rule("theirs crashes", "7", "an anchored range without samples is an index out of range there", _crashes),
+    Rule("theirs crashes", "7", "an anchored range without samples, the text of custom buckets times NaN", _crashes),
     Rule("info forgets", "15", "what a function took the name of has none, info or not", _info_keeps_names),
+    Rule("info elsewhere", "15", "info series are read where their base is, not at the query's time", _info_elsewhere),
     Rule("absent, a label twice", "11", "such a label is left out; theirs depends on sorting", _absent_twice),
     Rule("merged rows", "1", "an error only where two equal label sets meet at one timestamp", _merged_rows),
+    Rule("merged kinds", "1", "the same error where one of the two is a histogram", _merged_kinds),
     Rule("place of NaN infos", "17", "the scripts have the vector's place, the binary the quantile's", _place_of_nan),
     Rule("reconciled first", "9", "in what order histograms are added up is that of a map", _reconciled_first),
     Rule(

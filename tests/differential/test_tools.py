@@ -104,6 +104,13 @@ def test_rules_are_narrow() -> None:
     assert excused(case("foo", *chosen)) == ""
     twice = "found duplicate series for the match group {} on the right hand-side of the operation: [%s];many-to-many"
     assert excused(case("a + b", failed(twice % "x, y"), failed(twice % "y, x"))) == "which duplicates"
+    same = failed("vector cannot contain metrics with the same labelset")
+    named = vector(({"__name__": "a"}, "1"), ({"__name__": "b"}, "2"))
+    assert excused(case("info(deriv(foo[1m]))", same, named)) == "info forgets"
+    assert excused(case("info(deriv(foo[1m]))", same, vector((A, "1"), (B, "1")))) == ""
+    assert excused(case("foo", same, named)) == ""
+    assert excused(case("info(foo @ 5)", vector((A, "1")), vector((B, "1")))) == "info elsewhere"
+    assert excused(case("info(foo)", vector((A, "1")), vector((B, "1")))) == ""
 
 
 def test_every_rule_cites_the_specification() -> None:

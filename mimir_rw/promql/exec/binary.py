@@ -119,7 +119,10 @@ def _vectors(ev: Evaluation, node: BinaryExpr, matching: VectorMatching, left: V
         require_distinct_results(result, pairs.signature, both)
     if fills:
         matched = presence(pairs.signature, sides.count, both)
-        result = concat_vectors([result, *_filled(node, matching, sides, matched, events)])
+        filled = _filled(node, matching, sides, matched, events)
+        # In the order of the many side, filled or not: what chooses among equal rows goes by it.
+        rows = np.concatenate([pairs.many, *(rows for rows, _ in filled)])
+        result = concat_vectors([result, *(part for _, part in filled)]).take(np.argsort(rows, kind="stable"))
     events.tell(ev, node)
     return _finish(ev, node, result)
 
@@ -160,16 +163,18 @@ def _result_labels(
 
 def _filled(
     node: BinaryExpr, matching: VectorMatching, sides: Sides, matched: BoolMatrix, events: Events
-) -> list[Vector]:
-    """Results for elements without a partner, where `fill` gives one: a value with only the matching labels.
+) -> list[tuple[Rows, Vector]]:
+    """Results for elements without a partner, where `fill` gives one: a value with only the matching labels. Each with
+    the rows of the many side, those of the other being counted after them.
 
     matched: (signatures, steps), where two elements have met and gave something or could have.
     """
     # As in Prometheus, fill_left is for the many side, also where group_right makes that the one on the right.
     fill_many, fill_one = matching.fill_left, matching.fill_right
+    many_rows = np.arange(len(sides.many.labels), dtype=np.int64)
     parts = []
     if fill_one is not None:
-        parts.append(_filled_one(node, matching, sides, fill_one, events))
+        parts.append((many_rows, _filled_one(node, matching, sides, fill_one, events)))
     if fill_many is not None:
         one = sides.one.labels
         kept = _matched_labels(matching, one)
@@ -177,8 +182,9 @@ def _filled(
         filler = Operand.number(np.full((1, 1), fill_many))
         where = sides.one.present() & ~matched[sides.one_ids]
         outcome = _operate(node, sides, filler, operand(sides.one), where)
-        events.add(outcome, len(sides.many.labels) + np.arange(len(one)))
-        parts.append(Vector(labels, outcome.values, outcome.mask, None, outcome.histograms))
+        rows = len(many_rows) + np.arange(len(one))
+        events.add(outcome, rows)
+        parts.append((rows, Vector(labels, outcome.values, outcome.mask, None, outcome.histograms)))
     return parts
 
 
