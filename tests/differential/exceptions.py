@@ -157,6 +157,20 @@ def _info_elsewhere(case: Case) -> bool:
     return any(node.at is not None or node.offset_ms for node in read)
 
 
+def _timestamp_forgets(case: Case) -> bool:
+    """timestamp() of a selector that has both `@` and an offset."""
+    if case.found.kind not in ("series", "points", "value"):
+        return False
+    for node in case.nodes():
+        if isinstance(node, ast.Call) and node.func.name in ("timestamp", "start_timestamp"):
+            inner = node.args[0]
+            while isinstance(inner, ast.ParenExpr):
+                inner = inner.expr
+            if isinstance(inner, ast.VectorSelector) and inner.at is not None and inner.offset_ms:
+                return True
+    return False
+
+
 def _merged_kinds(case: Case) -> bool:
     """Two rows of equal labels, a float and a histogram at one time: theirs shows the histogram."""
     refused = _SAME_LABELS in case.ours.get("error", "") and case.theirs["status"] == "success"
@@ -241,6 +255,7 @@ RULES = (
     Rule("theirs crashes", "7", "an anchored range without samples, the text of custom buckets times NaN", _crashes),
     Rule("info forgets", "15", "what a function took the name of has none, info or not", _info_keeps_names),
     Rule("info elsewhere", "15", "info series are read where their base is, not at the query's time", _info_elsewhere),
+    Rule("timestamp forgets", "11", "theirs leaves the offset beside @ out of account", _timestamp_forgets),
     Rule("absent, a label twice", "11", "such a label is left out; theirs depends on sorting", _absent_twice),
     Rule("merged rows", "1", "an error only where two equal label sets meet at one timestamp", _merged_rows),
     Rule("merged kinds", "1", "the same error where one of the two is a histogram", _merged_kinds),

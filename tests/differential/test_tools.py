@@ -111,6 +111,9 @@ def test_rules_are_narrow() -> None:
     assert excused(case("foo", same, named)) == ""
     assert excused(case("info(foo @ 5)", vector((A, "1")), vector((B, "1")))) == "info elsewhere"
     assert excused(case("info(foo)", vector((A, "1")), vector((B, "1")))) == ""
+    later = vector((A, "2")), vector((A, "1"))
+    assert excused(case("timestamp(foo @ 5 offset 1m)", *later)) == "timestamp forgets"
+    assert excused(case("timestamp(foo offset 1m)", *later)) == ""
 
 
 def test_every_rule_cites_the_specification() -> None:

@@ -1,4 +1,5 @@
-"""Headers of messages with typed fields. Fields that are not known are skipped, those with a default may be missing."""
+"""Headers and payloads of messages with typed fields. Fields that are not known are skipped, those with a default may
+be missing."""
 
 from __future__ import annotations
 
@@ -27,6 +28,14 @@ def read_fields(header: Mapping[str, Any], kind: type[F]) -> F:
         return msgspec.convert(header, kind)
     except msgspec.ValidationError as error:
         raise Internal(f"a message between processes is not as it should be: {error}") from error
+
+
+def unpacked(decoder: msgspec.msgpack.Decoder[T], data: bytes | memoryview) -> T:
+    """A payload in MessagePack. Raises Internal when it is none of that type."""
+    try:
+        return decoder.decode(data)
+    except (ValueError, RecursionError) as error:
+        raise Internal(f"a message between processes does not decode: {error}") from error
 
 
 async def closing(items: AsyncIterator[T]) -> AsyncGenerator[T, None]:

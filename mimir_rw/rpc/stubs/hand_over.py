@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import msgspec
 
-from mimir_rw.model.errors import BadRequest, Internal
+from mimir_rw.model.errors import BadRequest
 from mimir_rw.model.stored_range import StoredRange
 from mimir_rw.rpc.contracts.hand_over import (
     TENANTS_ASKED_MAX,
@@ -21,15 +20,13 @@ from mimir_rw.rpc.contracts.hand_over import (
     WritePlanner,
     WrittenIndex,
 )
-from mimir_rw.rpc.stubs.fields import F, Fields, read_fields
+from mimir_rw.rpc.stubs.fields import F, Fields, read_fields, unpacked
 from mimir_rw.rpc.transport import CallContext, Message, RpcPeer, RpcRouter
 
 _READ_ONLY = "distributor.sees_read_only"
 _REWRITE = "compactor.rewrite_index"
 _LOAD = "store_gateway.load_blocks"
 _CONFIRM = "querier.confirm_record"
-
-T = TypeVar("T")
 
 
 class _Instance(Fields, frozen=True):
@@ -124,7 +121,7 @@ class BlockLoaderClient:
         answer = await self._peer.call(_LOAD, Message({}, _packed(tenants)), timeout_s=self._timeout_s)
         return [
             BlocksServed(each.tenant, each.version, each.pending, each.served, each.gone)
-            for each in _unpacked(_SERVED, answer.payload)
+            for each in unpacked(_SERVED, answer.payload)
         ]
 
 
@@ -169,7 +166,7 @@ def register_block_loader(router: RpcRouter, loader: BlockLoader) -> None:
     """Answer for a store-gateway of this process."""
 
     async def load_blocks(context: CallContext, message: Message) -> Message:
-        tenants = _unpacked(_ASKED, message.payload)
+        tenants = unpacked(_ASKED, message.payload)
         if len(tenants) > TENANTS_ASKED_MAX:
             raise BadRequest(f"{len(tenants)} tenants in one question, which may have {TENANTS_ASKED_MAX}")
         asked = [
@@ -198,10 +195,3 @@ async def _ask(
 ) -> F:
     message = await peer.call(method, Message(question.as_header()), tenant=tenant, timeout_s=timeout_s)
     return read_fields(message.header, answer)
-
-
-def _unpacked(decoder: msgspec.msgpack.Decoder[T], data: bytes | memoryview) -> T:
-    try:
-        return decoder.decode(data)
-    except (ValueError, RecursionError) as error:
-        raise Internal(f"a message between processes does not decode: {error}") from error

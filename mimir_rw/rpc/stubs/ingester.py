@@ -25,8 +25,8 @@ from mimir_rw.rpc.contracts.ingester import (
     PushResult,
     TenantStats,
 )
-from mimir_rw.rpc.stubs.fields import Fields, closing, read_fields
-from mimir_rw.rpc.stubs.matchers import MatcherTuple, matcher_tuples, matchers_of, unpacked
+from mimir_rw.rpc.stubs.fields import Fields, closing, read_fields, unpacked
+from mimir_rw.rpc.stubs.matchers import MatcherTuple, matcher_tuples, matchers_of
 from mimir_rw.rpc.stubs.push import decode_part, push_answer, push_message, push_results, split_push
 from mimir_rw.rpc.transport import CallContext, Message, RpcPeer, RpcPool, RpcRouter
 from mimir_rw.storage.contract import NATIVE_SETS, NativeSeriesSet, SelectHints, SeriesSet

@@ -1,16 +1,12 @@
-"""Matchers and packed answers in messages."""
+"""Matchers in messages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
-
-import msgspec
 
 from mimir_rw.model.errors import Internal
 from mimir_rw.model.labels import Matcher, MatchType
 
-T = TypeVar("T")
 MatcherTuple = tuple[int, str, str]
 
 
@@ -23,10 +19,3 @@ def matchers_of(tuples: Sequence[MatcherTuple]) -> list[Matcher]:
         return [Matcher(MatchType(kind), name, value) for kind, name, value in tuples]
     except ValueError as error:
         raise Internal(f"a message between processes is not as it should be: {error}") from error
-
-
-def unpacked(decoder: msgspec.msgpack.Decoder[T], data: bytes | memoryview) -> T:
-    try:
-        return decoder.decode(data)
-    except (ValueError, RecursionError) as error:
-        raise Internal(f"an answer between processes does not decode: {error}") from error

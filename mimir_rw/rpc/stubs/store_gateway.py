@@ -20,8 +20,8 @@ from mimir_rw.rpc.contracts.store_gateway import (
     ServedBlocks,
     StoreGateway,
 )
-from mimir_rw.rpc.stubs.fields import Fields, closing, read_fields
-from mimir_rw.rpc.stubs.matchers import MatcherTuple, matcher_tuples, matchers_of, unpacked
+from mimir_rw.rpc.stubs.fields import Fields, closing, read_fields, unpacked
+from mimir_rw.rpc.stubs.matchers import MatcherTuple, matcher_tuples, matchers_of
 from mimir_rw.rpc.transport import CallContext, Message, RpcPeer, RpcPool, RpcRouter
 
 _SELECT = "store_gateway.select"
