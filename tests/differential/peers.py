@@ -86,7 +86,7 @@ def dialect_of(version: Version, *, native: bool = True) -> Dialect:
     )  # fmt: skip
 
 
-def start_prometheus(directory: Path, binary: str, *, delayed: bool = False) -> Process:
+def start_prometheus(directory: Path, binary: str, *flags: str, delayed: bool = False) -> Process:
     directory.mkdir(parents=True, exist_ok=True)
     config = directory / "prometheus.yml"
     config.write_text("{}\n")
@@ -95,12 +95,12 @@ def start_prometheus(directory: Path, binary: str, *, delayed: bool = False) -> 
     argv = [
         binary, f"--config.file={config}", f"--storage.tsdb.path={directory / 'data'}", "--log.level=error",
         f"--web.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver",
-        "--storage.tsdb.retention.time=100y", f"--enable-feature={features}",
+        "--storage.tsdb.retention.time=100y", f"--enable-feature={features}", *flags,
     ]  # fmt: skip
     return Process(argv, port, "/-/ready", directory / "prometheus.log").start()
 
 
-def start_ours(directory: Path, *, delayed: bool = False) -> Process:
+def start_ours(directory: Path, *flags: str, delayed: bool = False) -> Process:
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     argv = [
@@ -111,7 +111,7 @@ def start_ours(directory: Path, *, delayed: bool = False) -> Process:
         "-query-frontend.enabled-promql-binop-fill-modifiers=all",
         f"-querier.enable-delayed-name-removal={str(delayed).lower()}", "-validation.name-validation-scheme=utf8",
         # The data are years old, and nothing but the ingester holds them.
-        "-querier.query-ingesters-within=0",
+        "-querier.query-ingesters-within=0", *flags,
     ]  # fmt: skip
     return Process(argv, port, "/ready", directory / "ours.log", cwd=directory).start()
 

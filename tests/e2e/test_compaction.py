@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.bucket_directory import TENANT, Bucket, until
 from tests.e2e.processes import Answer, Process, metric, metrics, mimir_rw, need, request
 from tests.e2e.remote_write import Sender
 
@@ -21,8 +22,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 RANGE_S = 7200
 START_S = 1_600_000_000 // RANGE_S * RANGE_S
-TENANT = "anonymous"
-WAIT_S = 60.0
 
 
 def open_metrics(path: Path, *, begin_s: int, series: int, skip: int = 0) -> None:
@@ -71,28 +70,6 @@ def dump(promtool: str, blocks: list[Path], scratch: Path) -> set[str]:
     return set(lines)
 
 
-class Bucket:
-    def __init__(self, root: Path) -> None:
-        self.root = root / TENANT
-        self.root.mkdir(parents=True)
-
-    def add(self, block: Path) -> Path:
-        """As an uploader leaves it: without tombstones, meta.json last."""
-        target = self.root / block.name
-        shutil.copytree(block, target, ignore=shutil.ignore_patterns("tombstones", "meta.json"))
-        shutil.copy(block / "meta.json", target / "meta.json")
-        return target
-
-    def whole(self) -> list[Path]:
-        return sorted(path.parent for path in self.root.glob("*/meta.json"))
-
-    def live(self) -> list[Path]:
-        """Not marked for deletion, as the bucket index sees it: a process that dies between the two copies of a mark
-        has written the one that counts."""
-        marks = self.root / "markers"
-        return [path for path in self.whole() if not (marks / f"{path.name}-deletion-mark.json").exists()]
-
-
 @pytest.fixture
 def bucket(tmp_path: Path) -> Bucket:
     return Bucket(tmp_path / "bucket")
@@ -118,15 +95,6 @@ def start(tmp_path: Path, bucket: Bucket) -> Iterator[Callable[..., Process]]:
     yield launch
     for process in started:
         process.kill()
-
-
-def until(holds: Callable[[], Any], what: str, process: Process) -> Any:
-    deadline = time.monotonic() + WAIT_S
-    while time.monotonic() < deadline:
-        if found := holds():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"waited in vain until {what}\n{process.log_tail()}")
 
 
 @pytest.mark.parametrize("shards", [0, 3])
