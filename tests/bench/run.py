@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import client, gossip_bench, query_lanes
+from tests.bench import client, gossip_bench, query_lanes, storage_lanes
 from tests.bench.families import FAMILIES
 from tests.bench.load import Load, bodies, series_created
 from tests.bench.rolling import Rolling, rolling_restarts
@@ -29,7 +29,9 @@ from tests.differential.peers import reference_binary, version_of
 
 KIB = 1024
 FAMILY_LANES = ("week", "wide")
-LANES = ("ordered", "shuffled", "churning", "large", "rolling", "gossip", *FAMILY_LANES)
+STORAGE = "storage"
+STORAGE_LANES = ("blocks", "compacting", "compaction")
+LANES = ("ordered", "shuffled", "churning", "large", "rolling", "gossip", *FAMILY_LANES, STORAGE, *STORAGE_LANES)
 PACED_STEPS = 20
 PACED_CONNECTIONS = 16
 CLUSTER = "mimir-rw RF 3"
@@ -100,7 +102,7 @@ def lanes(args: argparse.Namespace, end_ms: int) -> dict[str, Load]:
 
 
 def wanted(args: argparse.Namespace, lane: str) -> bool:
-    return not args.lane or lane in args.lane
+    return not args.lane or lane in args.lane or (lane in STORAGE_LANES and STORAGE in args.lane)
 
 
 def run_server(recipe: Recipe, args: argparse.Namespace, end_ms: int, work: Path, console: Console) -> Column:
@@ -277,11 +279,24 @@ def family_recipes(args: argparse.Namespace) -> list[Recipe]:
     return [r for r in recipes if not args.only or r.name.startswith(tuple(args.only))]
 
 
+def storage_lane(name: str, args: argparse.Namespace, console: Console) -> list[tuple[str, bool]]:
+    binary = args.prometheus or reference_binary()
+    with tempfile.TemporaryDirectory(prefix="mimir-rw-bench-") as place:
+        work = Path(place)
+        if name == "compaction":
+            storage_lanes.compaction_lane(binary, args.series_blocks * 5, work, console)
+            return []
+        used = storage_lanes.recipes(binary, args.only, args.extra.split())
+        compact = name == "compacting"
+        return storage_lanes.blocks_lane(used, args.series_blocks, args.runs, work, console, compact=compact)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     parser.add_argument("--series", type=int, default=50_000)
     parser.add_argument("--series-large", type=int, default=500_000, help="0: no large lane")
     parser.add_argument("--large-everywhere", action="store_true", help="run the large lane on every peer")
+    parser.add_argument("--series-blocks", type=int, default=10_000, help="of the storage lanes; compacted are 5 x it")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--runs", type=int, default=10, help="counted runs of each query")
@@ -311,6 +326,9 @@ def main() -> int:
     for name in FAMILY_LANES:
         if wanted(args, name):
             results += family_lane(name, args, end_ms, console)
+    for name in STORAGE_LANES:
+        if wanted(args, name):
+            results += storage_lane(name, args, console)
     if wanted(args, "gossip"):
         console.print("[dim]gossip at rest[/dim]")
         results.append(gossip_verdict(gossip_bench.measure()))

@@ -106,6 +106,7 @@ def mimir_rw(name: str = "mimir-rw", *extra: str) -> Recipe:
             str(Path(sys.executable).with_name("mimir-rw")), "-target=all", "-auth.multitenancy-enabled=false",
             f"-server.http-listen-port={port}", "-server.http-listen-address=127.0.0.1",
             f"-blocks-storage.tsdb.dir={data}/tsdb", f"-blocks-storage.filesystem.dir={data}/blocks",
+            f"-blocks-storage.bucket-store.sync-dir={data}/sync", f"-compactor.data-dir={data}/compactor",
             *NO_LIMITS, *extra,
         ],
         "/api/v1/push", "/prometheus", "/ready", "tsdb/*/wal",
@@ -172,9 +173,12 @@ def version(binary: str) -> str:
 
 
 @contextmanager
-def running(recipe: Recipe, data: Path) -> Iterator[Server]:
-    """Start a server on an empty directory and stop it at the end. RSS at rest is read two seconds after ready."""
+def running(recipe: Recipe, data: Path, fill: Callable[[Path], None] | None = None) -> Iterator[Server]:
+    """Start a server on an empty directory, or one that `fill` has filled, and stop it at the end. RSS at rest is read
+    two seconds after ready."""
     data.mkdir(parents=True)
+    if fill:
+        fill(data)
     with (_cluster if recipe.cluster else _process)(recipe, data) as server:
         time.sleep(2)
         server.rss_empty = server.rss()
