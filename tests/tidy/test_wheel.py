@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -46,10 +47,11 @@ def test_installed_wheel_runs_outside_the_tree(
 ) -> None:
     away = tmp_path / "elsewhere"
     away.mkdir()
+    plain = os.environ | {"PYTHONPATH": ""}
     where = [str(installed / "python"), "-c", "import mimir_rw, mimir_rw._native as n; print(n.__file__)"]
-    assert str(installed.parent) in subprocess.run(where, cwd=away, check=True, capture_output=True, text=True).stdout
-    version = subprocess.run([installed / "mimir-rw", "version"], cwd=away, check=True, capture_output=True, text=True)
-    assert "0.1.0" in version.stdout
+    assert str(installed.parent) in subprocess.check_output(where, cwd=away, env=plain, text=True)
+    version = subprocess.check_output([installed / "mimir-rw", "version"], cwd=away, env=plain, text=True)
+    assert "0.1.0" in version
     port = free_port()
     argv = [
         str(installed / "mimir-rw"), "-target=all", f"-server.http-listen-port={port}",

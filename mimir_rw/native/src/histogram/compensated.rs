@@ -11,6 +11,8 @@ use super::{Buckets, FloatHistogram, ResetHint};
 struct Total {
     total: FloatHistogram,
     lost: Lost,
+    /// Nothing was added to the first: there is nothing to compensate, and its negative zeros stay what they are.
+    alone: bool,
 }
 
 impl Total {
@@ -20,11 +22,16 @@ impl Total {
             negative: vec![0.0; first.negative.counts.len()],
             ..Lost::default()
         };
-        Self { total: first, lost }
+        Self {
+            total: first,
+            lost,
+            alone: true,
+        }
     }
 
     fn add(&mut self, other: &FloatHistogram) -> Result<Noted, Incompatible> {
         let mut noted = self.total.combine_hints(other)?;
+        self.alone = false;
         if self.total.has_custom_buckets() {
             noted.bounds_reconciled = self.add_custom(other);
         } else {
@@ -106,6 +113,9 @@ impl Total {
     }
 
     fn finish(mut self) -> FloatHistogram {
+        if self.alone {
+            return self.total;
+        }
         let (total, lost) = (&mut self.total, self.lost);
         total.zero_count += lost.zero_count;
         total.count += lost.count;
@@ -264,5 +274,27 @@ impl HistogramMean {
             self.total.scale(|number| number / count);
         }
         self.total.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FloatHistogram, HistogramMean, HistogramSum};
+
+    #[test]
+    fn one_alone_keeps_its_negative_zeros() {
+        let h = FloatHistogram {
+            count: -0.0,
+            sum: -0.0,
+            ..FloatHistogram::default()
+        };
+        let sum = HistogramSum::new(&h).finish();
+        let mean = HistogramMean::new(&h).finish();
+        for made in [sum, mean] {
+            assert!(made.count.is_sign_negative() && made.sum.is_sign_negative());
+        }
+        let mut two = HistogramSum::new(&h);
+        two.add(&h).unwrap();
+        assert!(two.finish().sum.is_sign_positive());
     }
 }
