@@ -2,8 +2,9 @@
 
 A block is there for readers from when its meta.json is until that is gone; a mark says that it will go. Marks are
 written twice, the copy below markers/ first: readers and the cleaner list only copies, so that after a crash between
-the two the mark is in force, and writing it once more completes it. They are taken back in the other order: until the
-copy is gone the mark is in force, and a repeat finds what is left.
+the two the mark is in force, and the cleaner's next run completes it. They are taken back in the other order: until
+the copy is gone the mark is in force, and after a crash in between the cleaner completes it again: who wants it gone
+repeats.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ Each step may be the last one before a crash, and the next run goes on from what
     delete         blocks that were marked a deletion delay ago, if the last *written* index said so: every reader had
                    the time to learn of the mark, also when nobody cleaned for a day   blocks.py's order
     partial        removes those marked, marks those that nobody has written to for long
+    complete       writes the second copy of marks that a crash left with the first     in blocks.py's order
     index          written last, without what was deleted: until then the old one, in which that is marked, is in force
 
 One owner per tenant and run (the compactor's ring); two at a time do no harm but work done twice.
@@ -99,6 +100,7 @@ class Cleaner:
         gone = await self._delete_marked(tenant, scan, old, wrong)
         gone |= await self._clean_partial(tenant, scan, policy)
         await self._remove_orphans(tenant, scan)
+        await self._complete_marks(tenant, scan, gone)
         index = _without(scan.index, blocks=gone, marks=gone | wrong)
         if index.blocks or index.deletion_marks or scan.partial or old is not None:
             await self._bucket.upload(bucket_index_key(tenant), index.encode())
@@ -227,6 +229,28 @@ class Cleaner:
         for ulid in sorted(scan.no_compact - scan.orphans - {block.ulid for block in scan.index.blocks}):
             if not await block_objects(self._bucket, tenant, ulid):
                 await self._bucket.delete(marker_key(tenant, ulid, NO_COMPACT_MARK))
+
+    async def _complete_marks(self, tenant: str, scan: Scan, gone: frozenset[str]) -> None:
+        """A crash in marking a block, or in taking a mark back, leaves the copy alone. The mark is in force by it, so
+        the other is written: whoever reads the block's directory then sees the same. One look per mark."""
+        there = {block.ulid for block in scan.index.blocks} - gone
+        marked = [(mark.ulid, DELETION_MARK) for mark in scan.index.deletion_marks]
+        marked += [(ulid, NO_COMPACT_MARK) for ulid in scan.no_compact]
+
+        async def complete(each: tuple[str, str]) -> None:
+            own, copy = block_key(tenant, *each), marker_key(tenant, *each)
+            if await self._bucket.exists(own):
+                return
+            try:
+                data = await self._bucket.get(copy, bytes_max=MARK_BYTES_MAX)
+            except ObjectNotFound:
+                return
+            await self._bucket.upload(own, data)
+            # Somebody may be taking the mark back at this moment, and has removed this one already.
+            if not await self._bucket.exists(copy):
+                await self._bucket.delete(own)
+
+        await in_parallel(sorted(each for each in marked if each[0] in there), complete)
 
     async def _delete(self, tenant: str, ulids: Iterable[str]) -> frozenset[str]:
         """Those that have gone."""

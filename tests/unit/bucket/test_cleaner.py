@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 
 import pytest
 
@@ -14,7 +15,7 @@ from mimir_rw.bucket.blocks import (
 )
 from mimir_rw.bucket.cleaner import TenantPolicy
 from mimir_rw.bucket.index_updater import read_index, scan_tenant
-from mimir_rw.bucket.layout import DELETION_MARK
+from mimir_rw.bucket.layout import DELETION_MARK, NO_COMPACT_MARK
 from mimir_rw.bucket.tenants import list_tenants, mark_tenant_deleted, read_tenant_mark
 from mimir_rw.formats.bucket_index import BucketIndex, IndexedMark
 from mimir_rw.formats.markers import DeletionMark, NoCompactMark
@@ -219,6 +220,58 @@ async def test_a_crash_in_marking_and_unmarking(world):
     await world.cleaner().clean(TENANT, KEEP)
     assert await marked(world) == set()
     assert world.names(1) == ["chunks/000001", "chunks/000002", "index", "meta.json"]
+
+
+MARKING = {
+    DELETION_MARK: lambda bucket: mark_deleted(bucket, TENANT, ulid(1), now_ms=START_MS),
+    NO_COMPACT_MARK: lambda bucket: mark_no_compact(bucket, TENANT, ulid(1), now_ms=START_MS, reason="manual"),
+}
+
+
+@pytest.mark.parametrize("mark", MARKING)
+@pytest.mark.parametrize("taken_back", [False, True])
+async def test_a_run_completes_a_mark_that_a_crash_left_half_written(world, mark, taken_back):
+    await world.upload(1)
+    await world.cleaner().clean(TENANT, KEEP)
+    own, copy = f"{TENANT}/{ulid(1)}/{mark}", f"{TENANT}/markers/{ulid(1)}-{mark}"
+    halves = 0
+    for operations in itertools.count():
+        if taken_back:
+            await MARKING[mark](world.bucket)
+        else:
+            await unmark(world.bucket, TENANT, ulid(1), mark)
+        crashing = FaultyBucket(world.bucket, crash_after=operations)
+        with contextlib.suppress(Crashed):
+            await (unmark(crashing, TENANT, ulid(1), mark) if taken_back else MARKING[mark](crashing))
+        there = (own in world.bucket.objects, copy in world.bucket.objects)
+        assert there != (True, False)
+        halves += there == (False, True)
+        await world.cleaner().clean(TENANT, KEEP)
+        after = [world.bucket.objects.get(key, (b"", 0))[0] for key in (own, copy)]
+        assert after[0] == after[1]
+        assert bool(after[1]) == there[1]
+        if not crashing.crashed:
+            break
+    assert halves
+
+
+async def test_a_mark_that_is_taken_back_while_it_is_completed_is_gone(world):
+    """Between the cleaner's look at the copy and its writing of the other."""
+    await world.upload(1)
+    await mark_no_compact(world.bucket, TENANT, ulid(1), now_ms=START_MS, reason="manual")
+    await world.cleaner().clean(TENANT, KEEP)
+    own = f"{TENANT}/{ulid(1)}/{NO_COMPACT_MARK}"
+    await world.bucket.delete(own)
+    upload = world.bucket.upload
+
+    async def uploaded_late(key: str, data: bytes) -> None:
+        if key == own:
+            await unmark(world.bucket, TENANT, ulid(1), NO_COMPACT_MARK)
+        await upload(key, data)
+
+    world.bucket.upload = uploaded_late
+    await world.cleaner().clean(TENANT, KEEP)
+    assert not [key for key in world.bucket.objects if key.endswith(NO_COMPACT_MARK)]
 
 
 async def test_a_crash_in_a_deletion(world):
