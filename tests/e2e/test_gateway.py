@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,9 @@ def test_a_frozen_reader_costs_the_queries_it_has(gateway: Gateway) -> None:
     for each in caught:
         each.start()
     assert frozen.frozen.wait(20)
+    # Until the other of the two is caught as well or answered: while it is in work the readers have one request each.
+    while frozen.taken < 2 and all(each.is_alive() for each in caught):
+        time.sleep(0.01)
     answers = {gateway.ask("/prometheus/api/v1/query")[1]["at"] for _ in range(20)}
     assert answers == {gateway.upstreams["read"][1].address}
     frozen.thaw.set()
