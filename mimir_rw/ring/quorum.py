@@ -167,8 +167,8 @@ class BatchTracker(Generic[R]):
             verdicts.append(_Verdict(counts, self._causes, np.ones(len(single), dtype=np.bool_)))
         for verdict in verdicts:
             if verdict.error is not None:
-                others = [c for c in self._causes if isinstance(c, MimirError) and _own_fault_not(c)]
-                return BatchOutcome(error=verdict.error, others=tuple(c for c in others if c is not verdict.error))
+                failed = (c for c in self._causes if isinstance(c, MimirError) and not c.client_fault)
+                return BatchOutcome(error=verdict.error, others=tuple(c for c in failed if c is not verdict.error))
         if any(verdict.open for verdict in verdicts):
             return None
         return BatchOutcome(refused=self._refused(sets, verdicts[1:], single))
